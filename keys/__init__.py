@@ -1,0 +1,1 @@
+"""The public keys that open an account: parsing, policy, life, audit."""

@@ -1,0 +1,22 @@
+"""The root of all errors that are told to a person, and what the command line makes of them."""
+
+from typing import ClassVar
+
+
+class LandingZoneError(Exception):
+    """The command was refused or failed."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__ or "")
+
+
+class UsageError(LandingZoneError):
+    """The command's words do not fit together."""
+
+    exit_code = 2
+
+
+class NotInitialised(LandingZoneError):
+    """There is no landing zone here: make one with `landingzone init --root DIR`, or point LANDINGZONE_ROOT at one."""

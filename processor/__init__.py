@@ -1,0 +1,1 @@
+"""The import step: watch, claim, recognise, read, validate, reconcile, apply, archive, receipt."""

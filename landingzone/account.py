@@ -1,0 +1,116 @@
+"""Accounts: one for each school district, its name is the SSH user name."""
+
+import re
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from landingzone import audit
+from landingzone.clock import iso, now
+from landingzone.db import Database
+from landingzone.errors import LandingZoneError
+from landingzone.tables import accounts
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+
+
+class AccountError(LandingZoneError):
+    """The account is not as the command needs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A school district's account.
+
+    Attributes:
+        id: the database's number.
+        name: lower case letters, digits, `-`; at most 32; the SSH user name and the folders' name.
+        title: what a person calls it.
+        time_zone: IANA name; decides which day `today` is.
+        created_at: UTC, ISO 8601.
+        disabled_at: UTC, ISO 8601; None while the account is enabled.
+    """
+
+    id: int
+    name: str
+    title: str
+    time_zone: str
+    created_at: str
+    disabled_at: str | None
+
+    @property
+    def enabled(self) -> bool:
+        """Whether its keys open the door."""
+        return self.disabled_at is None
+
+
+def check_account_name(name: str) -> str:
+    """The name, if it may name an account; raises AccountError, saying what may."""
+    if not _NAME.fullmatch(name):
+        raise AccountError(
+            f"{name!r} cannot name an account: use lower case letters, digits and '-', "
+            "starting with a letter or digit, at most 32."
+        )
+    return name
+
+
+class Accounts:
+    """The accounts in the database."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def add(self, name: str, *, title: str = "", time_zone: str = "UTC", actor: str) -> Account:
+        """Make an account; raises AccountError if the name is taken or unusable, or the time zone unknown."""
+        check_account_name(name)
+        try:
+            ZoneInfo(time_zone)
+        except (KeyError, ValueError, OSError):
+            raise AccountError(
+                f"{time_zone!r} is not a time zone; use an IANA name such as America/New_York."
+            ) from None
+        with self._db.write() as tx:
+            if self._find(tx, name):
+                raise AccountError(f"There is an account {name} already.")
+            tx.execute(accounts.insert().values(name=name, title=title, time_zone=time_zone, created_at=iso(now())))
+            audit.record(tx, actor=actor, action="account.added", account=name, title=title, time_zone=time_zone)
+        return self.get(name)
+
+    def get(self, name: str) -> Account:
+        """The account of that name; raises AccountError if there is none."""
+        account = self.find(name)
+        if account is None:
+            raise AccountError(f"There is no account {name!r}. `landingzone accounts list` shows all.")
+        return account
+
+    def find(self, name: str) -> Account | None:
+        """The account of that name, or None."""
+        with self._db.read() as tx:
+            return self._find(tx, name)
+
+    def all(self) -> list[Account]:
+        """Every account, by name."""
+        with self._db.read() as tx:
+            return [Account(*row) for row in tx.execute(sa.select(*_COLUMNS).order_by(accounts.c.name))]
+
+    def set_enabled(self, name: str, enabled: bool, *, actor: str) -> Account:
+        """Open or close the door for all keys of an account; its files and data stay."""
+        with self._db.write() as tx:
+            account = self._find(tx, name)
+            if account is None:
+                raise AccountError(f"There is no account {name!r}. `landingzone accounts list` shows all.")
+            if account.enabled is not enabled:
+                disabled_at = None if enabled else iso(now())
+                tx.execute(accounts.update().where(accounts.c.id == account.id).values(disabled_at=disabled_at))
+                action = "account.enabled" if enabled else "account.disabled"
+                audit.record(tx, actor=actor, action=action, account=name)
+        return self.get(name)
+
+    @staticmethod
+    def _find(tx: sa.Connection, name: str) -> Account | None:
+        row = tx.execute(sa.select(*_COLUMNS).where(accounts.c.name == name)).first()
+        return Account(*row) if row else None
+
+
+_COLUMNS = [accounts.c[name] for name in Account.__dataclass_fields__]

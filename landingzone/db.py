@@ -1,0 +1,121 @@
+"""The database: one engine, explicit read and write transactions, migrations.
+
+SQLite in WAL mode is the default. A write transaction begins IMMEDIATE, so that it waits for its turn at the start
+instead of failing in the middle.
+"""
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from landingzone.errors import NotInitialised
+
+Durability = Literal["full", "normal"]
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_SQLITE_FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")  # the second: the write-ahead log's index could not grow
+
+
+class Database:
+    """The control tables' and the account data's database.
+
+    Args:
+        url: SQLAlchemy URL.
+        durability: `full`: a commit has reached the disk. `normal`: after a power cut the last commits may be gone
+            (never half of one); for notes about files that are themselves on disk.
+    """
+
+    def __init__(self, url: str, *, durability: Durability = "full") -> None:
+        self.url = sa.make_url(url)
+        self.engine = sa.create_engine(self.url, pool_pre_ping=not self.is_sqlite)
+        if self.is_sqlite:
+            prepare_sqlite(self.engine, durability=durability)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is the embedded default."""
+        return self.url.get_backend_name() == "sqlite"
+
+    @property
+    def file(self) -> Path | None:
+        """The database's file, where it is one."""
+        return Path(self.url.database) if self.is_sqlite and self.url.database else None
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A transaction that only reads; sees one state from begin to end."""
+        with self.engine.connect() as connection:
+            yield connection
+            connection.rollback()
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that writes; committed at the end, rolled back on an error."""
+        with self.engine.connect() as connection, connection.execution_options(writes=True).begin():
+            yield connection
+
+    def migrate(self) -> None:
+        """Bring the control tables to this version's form (Alembic)."""
+        from alembic import command  # noqa: PLC0415 - a quarter of a second that most commands need not spend
+
+        if self.file is not None:
+            self.file.touch(mode=0o600, exist_ok=True)
+        with self.engine.connect() as connection:
+            config = _alembic_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            connection.commit()
+
+    def require(self) -> None:
+        """Raise NotInitialised if the control tables are not there."""
+        if (self.file is not None and not self.file.is_file()) or not sa.inspect(self.engine).has_table("accounts"):
+            raise NotInitialised
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def prepare_sqlite(engine: sa.Engine, *, durability: Durability = "full") -> None:
+    """Make an SQLite engine wait for its turn, write ahead, and begin transactions as we say."""
+
+    @sa.event.listens_for(engine, "connect")
+    def _connect(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # the driver begins nothing by itself: _begin does
+        for pragma in (
+            "busy_timeout=30000",
+            "journal_mode=WAL",
+            f"synchronous={durability}",
+            "foreign_keys=ON",
+            "temp_store=MEMORY",
+        ):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether the error, or one that it came from, says that the disk is full."""
+    while error is not None:
+        original: Any = getattr(error, "orig", None) or error
+        if isinstance(original, sqlite3.Error) and getattr(original, "sqlite_errorname", "") in _SQLITE_FULL:
+            return True
+        if isinstance(original, OSError) and original.errno in DISK_FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _alembic_config() -> Any:  # noqa: ANN401 - Alembic is imported late
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config

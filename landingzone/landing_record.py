@@ -1,0 +1,85 @@
+"""What the door notes of a landing in the database, for the receipt and for other processes.
+
+The file is the truth: a row is written before the rename that makes the landing, so a row without a file may stand for
+a landing that never came to be. Only a withdrawal is told by the row alone.
+"""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from landingzone.clock import iso, now
+from landingzone.landing import Landing
+from landingzone.tables import accounts, landings, runs
+
+
+@dataclass(frozen=True, slots=True)
+class LandingRecord:
+    """The notes on one landing.
+
+    Attributes:
+        id: the landing's id.
+        name: its plain file name.
+        resumed: it was continued after a cut.
+        key_fingerprint: SHA256:... of the key that opened the session; empty if dropped in by hand.
+        peer: the client's address; empty if dropped in by hand.
+        withdrawn_at: when the customer deleted it, UTC, ISO 8601; None otherwise.
+    """
+
+    id: str
+    name: str
+    resumed: bool
+    key_fingerprint: str
+    peer: str
+    withdrawn_at: str | None
+
+
+def note(
+    tx: sa.Connection, landing: Landing, *, resumed: bool = False, key_fingerprint: str = "", peer: str = ""
+) -> None:
+    """Note a landing, unless it is noted already; in the caller's write transaction.
+
+    Raises KeyError if there is no account of that name.
+    """
+    if find(tx, landing.id) is not None:
+        return
+    account_id = tx.execute(sa.select(accounts.c.id).where(accounts.c.name == landing.account)).scalar()
+    if account_id is None:
+        raise KeyError(landing.account)
+    tx.execute(
+        landings.insert().values(
+            id=landing.id,
+            account_id=account_id,
+            name=landing.name,
+            resumed=resumed,
+            key_fingerprint=key_fingerprint,
+            peer=peer,
+        )
+    )
+
+
+def note_withdrawal(tx: sa.Connection, landing: Landing) -> None:
+    """Note that the customer deletes a landing; before its file goes, so that its receipt is never forgotten."""
+    note(tx, landing)
+    tx.execute(landings.update().where(landings.c.id == landing.id).values(withdrawn_at=iso(now())))
+
+
+def find(tx: sa.Connection, landing_id: str) -> LandingRecord | None:
+    """The notes on a landing, or None."""
+    row = tx.execute(sa.select(*_COLUMNS).where(landings.c.id == landing_id)).first()
+    return LandingRecord(*row) if row else None
+
+
+def withdrawn_without_run(tx: sa.Connection) -> list[Landing]:
+    """Landings that were withdrawn before any run took them up, in order of landing."""
+    query = (
+        sa.select(landings.c.id, accounts.c.name, landings.c.name)
+        .join(accounts, accounts.c.id == landings.c.account_id)
+        .outerjoin(runs, runs.c.landing_id == landings.c.id)
+        .where(landings.c.withdrawn_at.is_not(None), runs.c.id.is_(None))
+        .order_by(landings.c.id)
+    )
+    return [Landing(*row) for row in tx.execute(query)]
+
+
+_COLUMNS = [landings.c[name] for name in LandingRecord.__dataclass_fields__]

@@ -1,0 +1,183 @@
+"""Settings: `landingzone.toml` under the root, overridden by LANDINGZONE_* variables, overridden by the command line.
+
+Built once in main and passed in. A nested setting's variable joins the names with two underscores:
+`[door] port = 2222` is LANDINGZONE_DOOR__PORT=2222.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from landingzone.errors import LandingZoneError
+
+ENV_PREFIX = "LANDINGZONE_"
+FILE_NAME = "landingzone.toml"
+DEFAULT_ROOT = Path("/var/lib/landingzone")
+
+
+class SettingsError(LandingZoneError):
+    """A setting is not usable."""
+
+    exit_code = 2
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DoorSettings(_Section):
+    """The front door."""
+
+    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a front door faces outside
+    port: int = Field(2222, ge=0, le=65535, description="TCP port; 0 takes a free one.")
+    login_seconds: float = Field(30, gt=0, description="Time a client has to log in.")
+    keepalive_seconds: float = Field(30, gt=0, description="Interval of keepalive messages to a silent client.")
+    resume_hours: float = Field(6, gt=0, description="How long a cut upload can be resumed.")
+    settle_seconds: float = Field(10, ge=0, description="How long a file with an unexpected name waits for a rename.")
+    remember_minutes: float = Field(10, gt=0, description="How long the view still shows what has landed.")
+    drain_seconds: float = Field(30, ge=0, description="How long a stopping server lets uploads under way finish.")
+
+
+class ProcessorSettings(_Section):
+    """The import step."""
+
+    workers: int = Field(4, ge=1, le=64, description="Runs that go side by side (of different accounts).")
+    rescan_seconds: float = Field(15, gt=0, description="Interval of the full scan of the inboxes.")
+    poll_seconds: float = Field(0.02, gt=0, description="Interval at which the queue of runs is polled.")
+    watch: Literal["native", "polling"] = Field(
+        "native", description="How new files are noticed: the system's events, or polling on network filesystems."
+    )
+    stable_seconds: float = Field(5, ge=0, description="How long a file dropped in by hand must keep its size.")
+    receipt_days: int = Field(30, ge=1, description="How long receipts stay in the customer's view.")
+
+
+class GuardSettings(_Section):
+    """When a run is held for an operator instead of being applied."""
+
+    deactivate_share: float = Field(0.10, gt=0, le=1, description="Share of a source's rows that may go at once.")
+    deactivate_from_rows: int = Field(20, ge=1, description="Rows from which that share counts; below, half may go.")
+    reject_share: float = Field(0.20, gt=0, le=1, description="Share of a file's rows that may be rejected.")
+    reject_from_rows: int = Field(10, ge=1, description="Rows from which that share counts.")
+
+
+class LogSettings(_Section):
+    """Logging."""
+
+    format: Literal["auto", "json", "console"] = Field("auto", description="`auto`: readable on a terminal, else JSON.")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is written.")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    root: Path = Field(DEFAULT_ROOT, description="The zone's root folder: one folder on one filesystem.")
+    database_url: str = Field("", description="SQLAlchemy URL of the database; empty: SQLite under the root.")
+    node: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = Field(
+        "node-1", description="Stable name of this process; a restarted one takes up what it left."
+    )
+    reserve_mebibytes: int = Field(
+        16, ge=0, description="Disk space kept back, so that a full disk can still be recorded and recovered from."
+    )
+    door: DoorSettings = DoorSettings()
+    processor: ProcessorSettings = ProcessorSettings()
+    guards: GuardSettings = GuardSettings()
+    log: LogSettings = LogSettings()
+    feeds: dict[str, dict[str, Any]] = Field(
+        {}, description="The operator's own feeds, declared like the built-in ones."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The command line, then the environment, then the file under the root."""
+        given = init_settings()
+        root = Path(given.get("root") or env_settings().get("root") or DEFAULT_ROOT)
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, root / FILE_NAME)
+
+    @property
+    def url(self) -> str:
+        """The database's SQLAlchemy URL, with the default filled in."""
+        return self.database_url or f"sqlite:///{self.root.absolute() / 'landingzone.db'}"
+
+
+def load_settings(*, root: Path | None = None, **given: Any) -> Settings:  # noqa: ANN401 - passed to pydantic, which checks
+    """Settings from all their places. Raises SettingsError, naming the setting and what it may be."""
+    if root is not None:
+        given["root"] = root
+    try:
+        settings = Settings(**given)
+    except ValidationError as wrong:
+        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in wrong.errors(include_input=False))
+        raise SettingsError(f"Settings: {told}.") from None
+    except (tomllib.TOMLDecodeError, OSError) as wrong:
+        raise SettingsError(f"{FILE_NAME}: {wrong}") from None
+    return settings.model_copy(update={"root": settings.root.absolute()})
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting with its value and the place that it came from."""
+
+    name: str
+    value: Any
+    origin: str
+    description: str
+
+
+def explain(settings: Settings, *, given: Mapping[str, Any] | None = None) -> Iterator[Setting]:
+    """Every setting with its origin: `command line`, a variable's name, the file, or `default`."""
+    path = settings.root / FILE_NAME
+    file = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    for name, info in Settings.model_fields.items():
+        value = getattr(settings, name)
+        if isinstance(value, _Section):
+            section = file.get(name, {})
+            for inner, inner_info in type(value).model_fields.items():
+                variable = f"{ENV_PREFIX}{name}__{inner}".upper()
+                origin = _origin(variable, inner in section, given=False)
+                yield Setting(f"{name}.{inner}", getattr(value, inner), origin, inner_info.description or "")
+        else:
+            origin = _origin(f"{ENV_PREFIX}{name}".upper(), name in file, given=name in (given or {}))
+            shown = _without_password(value) if name == "database_url" else value
+            yield Setting(name, shown, origin, info.description or "")
+
+
+def _origin(variable: str, in_file: bool, *, given: bool) -> str:
+    if given:
+        return "command line"
+    if variable in {name.upper() for name in os.environ}:
+        return variable
+    return FILE_NAME if in_file else "default"
+
+
+def _without_password(url: str) -> str:
+    if not url:
+        return url
+    from sqlalchemy import make_url  # noqa: PLC0415 - only where a URL is set
+
+    return make_url(url).render_as_string(hide_password=True)

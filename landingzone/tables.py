@@ -1,0 +1,117 @@
+"""The control tables: accounts, sources, keys, audit, landings, runs.
+
+Alembic's migrations make them; a test holds the two equal. Times are UTC, ISO 8601 text, so that they sort and read
+the same on every database.
+"""
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(32), nullable=False, unique=True),
+    sa.Column("title", sa.String(255), nullable=False, server_default=""),
+    sa.Column("time_zone", sa.String(64), nullable=False, server_default="UTC"),
+    sa.Column("created_at", sa.String(24), nullable=False),
+    sa.Column("disabled_at", sa.String(24)),
+)
+
+sources = sa.Table(
+    "sources",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("pattern", sa.String(255), nullable=False),
+    sa.Column("feed", sa.String(32), nullable=False),
+    sa.Column("mode", sa.String(16), nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False, server_default="100"),
+    sa.Column("created_at", sa.String(24), nullable=False),
+    sa.UniqueConstraint("account_id", "name"),
+)
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("algorithm", sa.String(64), nullable=False),
+    sa.Column("bits", sa.Integer, nullable=False),
+    sa.Column("public_key", sa.Text, nullable=False),
+    sa.Column("label", sa.String(255), nullable=False, server_default=""),
+    sa.Column("networks", sa.Text, nullable=False, server_default=""),
+    sa.Column("expires_at", sa.String(24)),
+    sa.Column("added_at", sa.String(24), nullable=False),
+    sa.Column("added_by", sa.String(255), nullable=False),
+    sa.Column("revoked_at", sa.String(24)),
+    sa.Column("revoked_by", sa.String(255)),
+    sa.Column("last_used_at", sa.String(24)),
+    sa.Column("last_used_from", sa.String(64)),
+    sa.Column("last_used_client", sa.String(255)),
+    sa.Index(None, "account_id", "fingerprint"),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.String(24), nullable=False),
+    sa.Column("actor", sa.String(255), nullable=False),
+    sa.Column("action", sa.String(64), nullable=False),
+    sa.Column("account", sa.String(32), nullable=False, server_default=""),
+    sa.Column("detail", sa.JSON, nullable=False),
+    sa.Index(None, "account"),
+)
+
+landings = sa.Table(
+    "landings",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("resumed", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("key_fingerprint", sa.String(64), nullable=False, server_default=""),
+    sa.Column("peer", sa.String(64), nullable=False, server_default=""),
+    sa.Column("withdrawn_at", sa.String(24)),
+    sa.Index(None, "account_id", "id"),
+)
+"""What the door knows of a landing, noted before the rename that makes it one. The file is the truth, not this row."""
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("id", sa.String(48), primary_key=True),
+    sa.Column("landing_id", sa.ForeignKey("landings.id"), nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
+    sa.Column("source_id", sa.ForeignKey("sources.id")),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("outcome", sa.String(24)),
+    sa.Column("requested_by", sa.String(255), nullable=False, server_default=""),
+    sa.Column("created_at", sa.String(24), nullable=False),
+    sa.Column("finished_at", sa.String(24)),
+    sa.Column("sha256", sa.String(64)),
+    sa.Column("bytes", sa.BigInteger),
+    sa.Column("report", sa.JSON),
+    sa.UniqueConstraint("landing_id", "attempt"),
+    sa.Index(None, "account_id", "id"),
+    sa.Index(
+        "ix_runs_unfinished",
+        "state",
+        sqlite_where=sa.text("state <> 'receipted'"),
+        postgresql_where=sa.text("state <> 'receipted'"),
+    ),
+)
+"""One attempt to take one landing through the import step; id is `<landing-id>:<attempt>`."""

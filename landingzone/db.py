@@ -31,7 +31,7 @@ class Database:
 
     def __init__(self, url: str, *, durability: Durability = "full") -> None:
         self.url = sa.make_url(url)
-        self.engine = sa.create_engine(self.url, pool_pre_ping=not self.is_sqlite)
+        self.engine = sa.create_engine(self.url, pool_pre_ping=not self.is_sqlite, hide_parameters=True)
         if self.is_sqlite:
             prepare_sqlite(self.engine, durability=durability)
 

@@ -6,6 +6,8 @@ ids, counts and codes only.
 
 import logging
 import sys
+import traceback
+from pathlib import Path
 from typing import TextIO
 
 import structlog
@@ -26,7 +28,7 @@ def configure(settings: LogSettings, *, service: str, stream: TextIO | None = No
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.dict_tracebacks if not readable else _as_is,
+        _frames_only,
     )
     render: Processor = structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer()
     handler = logging.StreamHandler(out)
@@ -49,8 +51,21 @@ def configure(settings: LogSettings, *, service: str, stream: TextIO | None = No
     )
 
 
-def _as_is(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def _frames_only(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Of an exception, its type and where it was raised: its text may quote a row, its locals may be one."""
+    info = event.pop("exc_info", None)
+    if info:
+        error = info if isinstance(info, BaseException) else (info[1] if isinstance(info, tuple) else sys.exc_info()[1])
+        if error is not None:
+            event["error"] = type(error).__name__
+            event["frames"] = frames(error)
     return event
+
+
+def frames(error: BaseException) -> list[str]:
+    """Where an error was raised, innermost last: `file.py:12 function`. No text, no values."""
+    found = traceback.extract_tb(error.__traceback__)
+    return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in found[-12:]]
 
 
 def _service(name: str) -> Processor:

@@ -38,8 +38,12 @@ sources = sa.Table(
     sa.Column("mode", sa.String(16), nullable=False),
     sa.Column("priority", sa.Integer, nullable=False, server_default="100"),
     sa.Column("created_at", sa.String(24), nullable=False),
+    sa.Column("standing_landing", sa.String(36)),
+    sa.Column("standing_sha256", sa.String(64)),
+    sa.Column("standing_form", sa.String(64)),
     sa.UniqueConstraint("account_id", "name"),
 )
+"""`standing_*`: what the source stands at now: the newest landing applied, its bytes' hash, and a hash of how it was read."""
 
 keys = sa.Table(
     "keys",
@@ -92,13 +96,16 @@ landings = sa.Table(
 runs = sa.Table(
     "runs",
     metadata,
-    sa.Column("id", sa.String(48), primary_key=True),
+    sa.Column("serial", sa.Integer, primary_key=True),
+    sa.Column("id", sa.String(48), nullable=False, unique=True),
     sa.Column("landing_id", sa.ForeignKey("landings.id"), nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
     sa.Column("source_id", sa.ForeignKey("sources.id")),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("outcome", sa.String(24)),
+    sa.Column("owner", sa.String(128)),
+    sa.Column("approved", sa.JSON),
     sa.Column("requested_by", sa.String(255), nullable=False, server_default=""),
     sa.Column("created_at", sa.String(24), nullable=False),
     sa.Column("finished_at", sa.String(24)),
@@ -114,4 +121,5 @@ runs = sa.Table(
         postgresql_where=sa.text("state <> 'receipted'"),
     ),
 )
-"""One attempt to take one landing through the import step; id is `<landing-id>:<attempt>`."""
+"""One attempt to take one landing through the import step; id is `<landing-id>:<attempt>`. `owner` is the process that
+works on it, checked when its data commits; `approved` the hold that an operator has seen; `report` the receipt's body."""

@@ -81,12 +81,16 @@ def upgrade() -> None:
         sa.Column("mode", sa.String(length=16), nullable=False),
         sa.Column("priority", sa.Integer(), server_default="100", nullable=False),
         sa.Column("created_at", sa.String(length=24), nullable=False),
+        sa.Column("standing_landing", sa.String(length=36), nullable=True),
+        sa.Column("standing_sha256", sa.String(length=64), nullable=True),
+        sa.Column("standing_form", sa.String(length=64), nullable=True),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_sources_account_id_accounts")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sources")),
         sa.UniqueConstraint("account_id", "name", name=op.f("uq_sources_account_id_name")),
     )
     op.create_table(
         "runs",
+        sa.Column("serial", sa.Integer(), nullable=False),
         sa.Column("id", sa.String(length=48), nullable=False),
         sa.Column("landing_id", sa.String(length=36), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
@@ -94,6 +98,8 @@ def upgrade() -> None:
         sa.Column("source_id", sa.Integer(), nullable=True),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("outcome", sa.String(length=24), nullable=True),
+        sa.Column("owner", sa.String(length=128), nullable=True),
+        sa.Column("approved", sa.JSON(), nullable=True),
         sa.Column("requested_by", sa.String(length=255), server_default="", nullable=False),
         sa.Column("created_at", sa.String(length=24), nullable=False),
         sa.Column("finished_at", sa.String(length=24), nullable=True),
@@ -103,7 +109,8 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_runs_account_id_accounts")),
         sa.ForeignKeyConstraint(["landing_id"], ["landings.id"], name=op.f("fk_runs_landing_id_landings")),
         sa.ForeignKeyConstraint(["source_id"], ["sources.id"], name=op.f("fk_runs_source_id_sources")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_runs")),
+        sa.PrimaryKeyConstraint("serial", name=op.f("pk_runs")),
+        sa.UniqueConstraint("id", name=op.f("uq_runs_id")),
         sa.UniqueConstraint("landing_id", "attempt", name=op.f("uq_runs_landing_id_attempt")),
     )
     with op.batch_alter_table("runs", schema=None) as batch_op:

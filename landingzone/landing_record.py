@@ -64,6 +64,11 @@ def note_withdrawal(tx: sa.Connection, landing: Landing) -> None:
     tx.execute(landings.update().where(landings.c.id == landing.id).values(withdrawn_at=iso(now())))
 
 
+def retract_withdrawal(tx: sa.Connection, landing: Landing) -> None:
+    """Note that a landing was not withdrawn after all: a run had claimed it meanwhile."""
+    tx.execute(landings.update().where(landings.c.id == landing.id).values(withdrawn_at=None))
+
+
 def find(tx: sa.Connection, landing_id: str) -> LandingRecord | None:
     """The notes on a landing, or None."""
     row = tx.execute(sa.select(*_COLUMNS).where(landings.c.id == landing_id)).first()

@@ -1,0 +1,525 @@
+"""From batches of read rows to accepted rows, rejects and warnings, by the rules of the feed.
+
+Pure: no database, no server. A row with a fault in a required field is rejected; a fault in an optional one blanks
+that value with a warning. Of rows that are identical one is taken; of different rows with one key the first. Counts
+add up, always: rows read = rows accepted + rows rejected, where `collapsed` rows count as accepted and
+give no record of their own.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from landingzone.feed import Feed, Field, Kind
+from processor import codes, rules
+from processor.mapping import Mapping
+from processor.reading import Batch, Damage
+from processor.reading.table import shorten
+
+_LINES_KEPT: Final = 20
+_SECOND_FAMILY: Final = 1000
+"""Seeds from here on give hashes that are independent of the first ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What an account has chosen.
+
+    Attributes:
+        strict_alt_phone: expected fields (the alternative phone of students and staff) are required, to the letter of
+            the reference's appendix A.
+        reject_limit: rejects kept in memory as `Reject` for the receipt; the batches' frames name them all.
+    """
+
+    strict_alt_phone: bool = False
+    reject_limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that was not accepted.
+
+    Attributes:
+        line: physical line in the customer's own file.
+        field: canonical name; several joined by `+` for a key; empty for the whole line.
+        value: as read, shortened to 200 characters.
+        code: see `processor.codes`.
+        message: what to do.
+    """
+
+    line: int
+    field: str
+    value: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowWarning:
+    """Something about accepted rows that their sender should know, counted over the file.
+
+    Attributes:
+        code: see `processor.codes`.
+        field: canonical name, empty where it is about whole rows.
+        message: what to do.
+        count: rows concerned.
+        lines: the first 20 of them.
+    """
+
+    code: str
+    field: str
+    message: str
+    count: int
+    lines: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A batch after the rules.
+
+    Attributes:
+        accepted: `line` (Int64), then every field of the feed in order (String, normalised, "" for empty); rising
+        lines,
+            identical rows collapsed.
+        rejects: `line` (Int64), `field`, `value`, `code`, `message` (String), then the columns as read, `c0`, `c1`, ...
+            (null for a damaged line, which has none). One row for each rejected row, damaged lines included; rising
+            lines.
+        rejected_keys: the key fields (String, normalised) of the rejected rows whose key could be read.
+        unreadable_keys: rejected rows whose key could not be read, damaged lines included.
+        collapsed: rows that repeat an earlier row in every field; accepted, without a record of their own.
+        read: rows of the batch; always accepted.height + collapsed + rejects.height.
+    """
+
+    accepted: pl.DataFrame
+    rejects: pl.DataFrame
+    rejected_keys: pl.DataFrame
+    unreadable_keys: int
+    collapsed: int
+    read: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A rule as it stands in a frame of masks: one Boolean column named by its place."""
+
+    field: Field
+    code: str
+    rejects: bool
+    message: str
+    broken: pl.Expr
+
+
+class Validator:
+    """Checks the batches of one file, in order. Its state: keys seen so far (24 bytes a row), and counts."""
+
+    def __init__(self, feed: Feed, mapping: Mapping, options: Options | None = None) -> None:
+        self._feed = feed
+        self._mapping = mapping
+        self._options = options or Options()
+        self._rules = [rule for field in feed.fields for rule in self._rules_of(field)]
+        self._masks = [rule.broken.alias(str(at)) for at, rule in enumerate(self._rules)]
+        self._key_faults = [
+            str(at) for at, rule in enumerate(self._rules) if rule.rejects and rule.field.name in feed.key
+        ]
+        self._seen = _Seen()
+        self._shared = {name: _Seen() for name in feed.shared_is_warned}
+        self._warned: dict[tuple[str, str], tuple[int, list[int]]] = {}
+        self._reject_counts: Counter[str] = Counter()
+        self._rejects: list[Reject] = []
+        self.read = 0
+        self.accepted = 0
+        self.rejected = 0
+        self.collapsed = 0
+        self.unreadable_keys = 0
+
+    def check(self, batch: Batch) -> Checked:
+        """Apply every rule to a batch. Batches must come in the order of the file."""
+        values = batch.frame.select("line", *(self._value(field) for field in self._feed.fields))
+        values, faulty = self._apply_rules(batch.frame, values)
+        good = values.filter(~faulty.mask) if faulty.rows.height else values
+        good, repeated, collapsed = self._apart_repeated(batch.frame, good)
+        damaged = _damage_rows(batch.damaged)
+        rejects = faulty.rows
+        if repeated.height or damaged.height:
+            rejects = pl.concat([rejects, repeated, damaged], how="diagonal").sort("line", maintain_order=True)
+        keys = faulty.keys
+        if repeated.height:
+            keys = pl.concat([keys, values.join(repeated, on="line", how="semi").select(self._feed.key)])
+        self._warn_about(good)
+        unreadable = rejects.height - keys.height
+        self._count(batch, rejects, collapsed, unreadable)
+        return Checked(good, rejects, keys, unreadable, collapsed, batch.frame.height + len(batch.damaged))
+
+    def warnings(self) -> list[RowWarning]:
+        """What the sender should know about the accepted rows so far, in the order of the feed's fields."""
+        order = {name: at for at, name in enumerate(self._feed.field_names)}
+        absent = [
+            RowWarning("expected_missing", name, self._warning_text("expected_missing", name, 0), self.accepted, ())
+            for name in self._mapping.missing_expected
+        ]
+        return absent + [
+            RowWarning(code, name, self._warning_text(code, name, count), count, tuple(lines))
+            for (code, name), (count, lines) in sorted(
+                self._warned.items(), key=lambda item: (order.get(item[0][1], -1), item[0][0])
+            )
+        ]
+
+    def reject_counts(self) -> dict[str, int]:
+        """Rejected rows so far by code, damaged lines included."""
+        return dict(self._reject_counts)
+
+    def rejects(self) -> list[Reject]:
+        """The first rejects (`Options.reject_limit`), damaged lines included."""
+        return list(self._rejects)
+
+    def _rules_of(self, field: Field) -> list[_Rule]:
+        value = pl.col(field.name)
+        required = field.required or (field.expected and self._options.strict_alt_phone)
+        found = []
+        if required:
+            found.append(self._rule(field, "required_empty", value == "", rejects=True))
+        if field.name in self._mapping.columns:
+            if field.expected and not required:
+                found.append(self._rule(field, "expected_empty", value == "", rejects=False))
+            for fault in rules.faults(field, value):
+                broken = (value != "") & fault.broken
+                found.append(self._rule(field, fault.code if required else fault.blanked, broken, rejects=required))
+        return found
+
+    def _rule(self, field: Field, code: str, broken: pl.Expr, *, rejects: bool) -> _Rule:
+        message = codes.message(code, field=field.label, limit=field.max_length or 0) if rejects else ""
+        return _Rule(field, code, rejects, message, broken)
+
+    def _value(self, field: Field) -> pl.Expr:
+        position = self._mapping.columns.get(field.name)
+        if position is None:
+            return pl.lit(field.default, dtype=pl.String).alias(field.name)
+        return rules.normalised(field, rules.trimmed(f"c{position}")).alias(field.name)
+
+    def _apply_rules(self, read: pl.DataFrame, values: pl.DataFrame) -> tuple[pl.DataFrame, "_Faulty"]:
+        """Reject by required fields, blank by optional ones; gives the values left and what was rejected."""
+        masks = values.select(self._masks) if values.height else values.select()
+        broken = [at for at, mask in enumerate(masks.get_columns()) if mask.any()]
+        rejecting = [at for at in broken if self._rules[at].rejects]
+        if rejecting:
+            mask = masks.select(pl.any_horizontal(str(at) for at in rejecting)).to_series()
+        else:
+            mask = pl.repeat(False, values.height, dtype=pl.Boolean, eager=True)
+        for at in broken:
+            rule = self._rules[at]
+            if not rule.rejects:
+                self._warn(rule.code, rule.field.name, values["line"].filter(masks[str(at)] & ~mask))
+        blank: dict[str, pl.Series] = {}
+        for at in broken:
+            if not self._rules[at].rejects:
+                name = self._rules[at].field.name
+                blank[name] = blank[name] | masks[str(at)] if name in blank else masks[str(at)]
+        values = values.with_columns(
+            pl.when(pl.lit(where)).then(pl.lit("")).otherwise(pl.col(name)).alias(name) for name, where in blank.items()
+        )
+        self._warn_extensions(read, ~mask)
+        return values, self._reject(read, values, masks, mask, rejecting)
+
+    def _reject(
+        self, read: pl.DataFrame, values: pl.DataFrame, masks: pl.DataFrame, mask: pl.Series, rejecting: list[int]
+    ) -> "_Faulty":
+        """The rows that break a rejecting rule, each with the first one that it breaks."""
+        if not rejecting:
+            return _Faulty(mask, _no_rejects(read), values.clear().select(self._feed.key))
+        rows, masks, values = read.filter(mask), masks.filter(mask), values.filter(mask)
+        first = masks.select(pl.coalesce(pl.when(pl.col(str(at))).then(at) for at in rejecting)).to_series()
+        told = [self._rules[at] for at in first]
+        lines = rows["line"].to_list()
+        shown = [self._shown(rows, row, rule.field.name) for row, rule in enumerate(told)]
+        described = _describe(lines, [rule.field.name for rule in told], shown, told)
+        readable = masks.select(~pl.any_horizontal(self._key_faults)).to_series()
+        return _Faulty(
+            mask, pl.concat([described, rows.drop("line")], how="horizontal"), _keys(values, readable, self._feed)
+        )
+
+    def _shown(self, rows: pl.DataFrame, row: int, field: str) -> str:
+        position = self._mapping.columns.get(field)
+        return "" if position is None else shorten(rows[f"c{position}"][row].strip())
+
+    def _apart_repeated(self, read: pl.DataFrame, values: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+        """Collapse identical rows and reject later rows of a key that came before with other details."""
+        if not values.height:
+            return values, _no_rejects(read), 0
+        names = self._feed.field_names
+        key = set(self._feed.key)
+        hashes = values.select(
+            *(pl.col(name).hash(seed).alias(name) for seed, name in enumerate(names)),
+            *(
+                pl.col(name).hash(_SECOND_FAMILY + seed).alias(f"+{name}")
+                for seed, name in enumerate(names)
+                if name in key
+            ),
+        )
+        lines = values["line"].to_numpy()
+        found = self._seen.add(
+            key=_sum(hashes, [name for name in names if name in key]),
+            check=_sum(hashes, [f"+{name}" for name in names if name in key]),
+            row=_sum(hashes, list(names)),
+            line=lines,
+        )
+        for name, seen in self._shared.items():
+            self._warn_shared(name, seen, values, hashes, found)
+        if found is None:
+            return values, _no_rejects(read), 0
+        identical = pl.Series(found.status == _IDENTICAL)
+        different = pl.Series(found.status == _DIFFERENT)
+        self._warn("identical_rows", "", values["line"].filter(identical))
+        repeated = self._repeated(read, values.filter(different), found.first[found.status == _DIFFERENT].tolist())
+        return values.filter(~(identical | different)), repeated, int(identical.sum())
+
+    def _repeated(self, read: pl.DataFrame, values: pl.DataFrame, firsts: list[int]) -> pl.DataFrame:
+        if not values.height:
+            return _no_rejects(read)
+        label = " and ".join(self._feed.field(name).label for name in self._feed.key)
+        shown = [shorten(", ".join(row)) for row in values.select(self._feed.key).iter_rows()]
+        lines = values["line"].to_list()
+        described = pl.DataFrame(
+            {
+                "line": lines,
+                "field": ["+".join(self._feed.key)] * len(lines),
+                "value": shown,
+                "code": ["duplicate_key"] * len(lines),
+                "message": [codes.message("duplicate_key", field=label, line=first) for first in firsts],
+            },
+            schema=_REJECT_SCHEMA,
+        )
+        return described.join(read, on="line", how="left", maintain_order="left")
+
+    def _warn_shared(
+        self, name: str, seen: "_Seen", values: pl.DataFrame, hashes: pl.DataFrame, found: "_Repeats | None"
+    ) -> None:
+        kept = (values[name] != "").to_numpy()
+        if found is not None:
+            kept &= found.status == _NEW
+        lines = values["line"].to_numpy()[kept]
+        own = hashes[name].to_numpy()[kept]
+        repeats = seen.add(key=own, check=own, row=own, line=lines)
+        if repeats is not None:
+            self._warn("shared_value", name, pl.Series(lines[repeats.status != _NEW]))
+
+    def _warn_extensions(self, read: pl.DataFrame, kept: pl.Series) -> None:
+        for field in self._feed.fields:
+            position = self._mapping.columns.get(field.name)
+            if field.kind is Kind.PHONE and position is not None:
+                cut = read.select(rules.has_extension(pl.col(f"c{position}"))).to_series() & kept
+                self._warn("extension_cut", field.name, read["line"].filter(cut))
+
+    def _warn_about(self, good: pl.DataFrame) -> None:
+        """Warnings that look at accepted values only."""
+        for name in rules.identifiers(self._feed):
+            if name in self._mapping.columns:
+                odd = good.select(rules.like_a_number(pl.col(name))).to_series()
+                self._warn("number_like", name, good["line"].filter(odd))
+
+    def _warn(self, code: str, name: str, lines: pl.Series) -> None:
+        if not len(lines):
+            return
+        count, kept = self._warned.get((code, name), (0, []))
+        kept.extend(lines.head(_LINES_KEPT - len(kept)).to_list())
+        self._warned[code, name] = (count + len(lines), kept)
+
+    def _warning_text(self, code: str, name: str, count: int) -> str:
+        if not name:
+            return codes.message(code, count=count)
+        field = self._feed.field(name)
+        return codes.message(code, field=field.label, limit=field.max_length or 0, count=count)
+
+    def _count(self, batch: Batch, rejects: pl.DataFrame, collapsed: int, unreadable: int) -> None:
+        read = batch.frame.height + len(batch.damaged)
+        self.read += read
+        self.rejected += rejects.height
+        self.accepted += read - rejects.height
+        self.collapsed += collapsed
+        self.unreadable_keys += unreadable
+        if not rejects.height:
+            return
+        self._reject_counts.update(rejects["code"].to_list())
+        room = max(self._options.reject_limit - len(self._rejects), 0)
+        self._rejects.extend(Reject(*row) for row in rejects.head(room).select(_REJECT_SCHEMA.names()).iter_rows())
+
+
+@dataclass(frozen=True, slots=True)
+class _Faulty:
+    """Rows that break a rule: where they are in the batch, how they are told, and their keys if readable."""
+
+    mask: pl.Series
+    rows: pl.DataFrame
+    keys: pl.DataFrame
+
+
+_REJECT_SCHEMA: Final = pl.Schema(
+    {"line": pl.Int64, "field": pl.String, "value": pl.String, "code": pl.String, "message": pl.String}
+)
+
+
+def _describe(lines: list[int], fields: list[str], values: list[str], told: list[_Rule]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "line": lines,
+            "field": fields,
+            "value": values,
+            "code": [rule.code for rule in told],
+            "message": [rule.message for rule in told],
+        },
+        schema=_REJECT_SCHEMA,
+    )
+
+
+def _no_rejects(read: pl.DataFrame) -> pl.DataFrame:
+    return pl.DataFrame(schema={**_REJECT_SCHEMA, **{name: pl.String for name in read.columns if name != "line"}})
+
+
+def _damage_rows(damaged: tuple[Damage, ...]) -> pl.DataFrame:
+    return pl.DataFrame(
+        [(each.line, "", each.value, each.code, codes.message(each.code)) for each in damaged],
+        schema=_REJECT_SCHEMA,
+        orient="row",
+    )
+
+
+def _keys(values: pl.DataFrame, readable: pl.Series, feed: Feed) -> pl.DataFrame:
+    return values.filter(readable).select(feed.key)
+
+
+def _sum(hashes: pl.DataFrame, names: list[str]) -> npt.NDArray[np.uint64]:
+    """Hashes of several columns as one. Each column has a hash function of its own, so that order matters."""
+    total: npt.NDArray[np.uint64] = hashes[names[0]].to_numpy().copy()
+    for name in names[1:]:
+        total += hashes[name].to_numpy()
+    return total
+
+
+_NEW: Final = 0
+_IDENTICAL: Final = 1
+_DIFFERENT: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Repeats:
+    """For each row: new, identical to an earlier one, or different with the same key; and the line of the first."""
+
+    status: npt.NDArray[np.uint8]
+    first: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _SortedRun:
+    """Keys of some batches, sorted, with what belongs to each."""
+
+    key: npt.NDArray[np.uint64]
+    check: npt.NDArray[np.uint32]
+    row: npt.NDArray[np.uint64]
+    line: npt.NDArray[np.uint32]
+
+
+class _Seen:
+    """The keys seen so far, as hashes: 24 bytes a row, in sorted runs, behind a table that knows most new keys at once.
+
+    Two rows count as one key where 96 bits of two independent hashes agree: over 35 million rows the chance that two
+    different keys do so is 1 in 10^14. Rows count as identical where 64 further bits agree.
+    """
+
+    _LARGEST_RUN: Final = 4_000_000
+    _SLOTS_PER_ROW: Final = 8
+    _MOST_SLOT_BITS: Final = 27
+
+    def __init__(self) -> None:
+        self._runs: list[_SortedRun] = []
+        self._rows = 0
+        self._slot_bits = 16
+        self._slots = np.zeros(1 << self._slot_bits, dtype=np.bool_)
+
+    def add(
+        self,
+        *,
+        key: npt.NDArray[np.uint64],
+        check: npt.NDArray[np.uint64],
+        row: npt.NDArray[np.uint64],
+        line: npt.NDArray[np.int64],
+    ) -> _Repeats | None:
+        """Take in rows; gives which of them repeat an earlier key, None if none does."""
+        if not len(key):
+            return None
+        order = np.argsort(key, kind="stable")
+        keys = key[order]
+        new_key = np.concatenate(([True], keys[1:] != keys[:-1]))
+        heads = order[new_key]
+        status = np.zeros(len(key), dtype=np.uint8)
+        first = line.copy()
+        first_row = row.copy()
+        self._find(key, check, heads, first, first_row, status)
+        repeated = bool(status.any())
+        if len(heads) < len(key):
+            repeated = True
+            group = np.cumsum(new_key) - 1
+            later, head = order[~new_key], heads[group[~new_key]]
+            same = check[later] == check[head]
+            later, head = later[same], head[same]
+            first[later], first_row[later] = first[head], first_row[head]
+            status[later] = np.where(first_row[later] == row[later], _IDENTICAL, _DIFFERENT)
+        kept = order[status[order] == _NEW]
+        self._keep(
+            _SortedRun(key[kept], (check[kept] >> 32).astype(np.uint32), row[kept], line[kept].astype(np.uint32))
+        )
+        return _Repeats(status, first) if repeated else None
+
+    def _find(
+        self,
+        key: npt.NDArray[np.uint64],
+        check: npt.NDArray[np.uint64],
+        heads: npt.NDArray[np.int64],
+        first: npt.NDArray[np.int64],
+        first_row: npt.NDArray[np.uint64],
+        status: npt.NDArray[np.uint8],
+    ) -> None:
+        """Look the first row of each key up among the earlier batches, and note what was found there."""
+        if not self._runs:
+            return
+        perhaps = heads[self._slots[self._slot(key[heads])]]
+        for run in self._runs:
+            at = np.minimum(np.searchsorted(run.key, key[perhaps]), len(run.key) - 1)
+            hit = (run.key[at] == key[perhaps]) & (run.check[at] == (check[perhaps] >> 32).astype(np.uint32))
+            if hit.any():
+                there, here = at[hit], perhaps[hit]
+                status[here] = np.where(run.row[there] == first_row[here], _IDENTICAL, _DIFFERENT)
+                first[here], first_row[here] = run.line[there], run.row[there]
+
+    def _slot(self, key: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+        return key >> np.uint64(64 - self._slot_bits)
+
+    def _keep(self, run: _SortedRun) -> None:
+        if not len(run.key):
+            return
+        self._runs.append(run)
+        self._rows += len(run.key)
+        while len(self._runs) > 1 and len(self._runs[-2].key) <= 2 * len(self._runs[-1].key) < self._LARGEST_RUN:
+            later, earlier = self._runs.pop(), self._runs.pop()
+            self._runs.append(_merged(earlier, later))
+        wanted = (self._rows * self._SLOTS_PER_ROW).bit_length()
+        if wanted > self._slot_bits and self._slot_bits < self._MOST_SLOT_BITS:
+            self._slot_bits = min(wanted + 2, self._MOST_SLOT_BITS)
+            self._slots = np.zeros(1 << self._slot_bits, dtype=np.bool_)
+            for each in self._runs:
+                self._slots[self._slot(each.key)] = True
+        else:
+            self._slots[self._slot(run.key)] = True
+
+
+def _merged(earlier: _SortedRun, later: _SortedRun) -> _SortedRun:
+    key = np.concatenate((earlier.key, later.key))
+    order = np.argsort(key, kind="stable")
+    return _SortedRun(
+        key[order],
+        np.concatenate((earlier.check, later.check))[order],
+        np.concatenate((earlier.row, later.row))[order],
+        np.concatenate((earlier.line, later.line))[order],
+    )

@@ -1,7 +1,133 @@
-"""The commands of this part."""
+"""`landingzone keys ...`: the public keys that open an account."""
+
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
 
 import typer
+
+from landingzone import audit
+from landingzone.clock import now
+from landingzone.command import AsJson, Installation, installation, print_json, print_listing
+from landingzone.errors import UsageError
+
+keys = typer.Typer(help="The public keys that open an account.", no_args_is_help=True)
+
+AccountName = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's name.")]
+Which = Annotated[str, typer.Argument(metavar="KEY", help="The key's number or SHA256 fingerprint.")]
 
 
 def mount(app: typer.Typer) -> None:
     """Add the commands to the command line."""
+    app.add_typer(keys, name="keys")
+
+
+@keys.command()
+def add(
+    context: typer.Context,
+    account: AccountName,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The .pub file, or - for standard input.")],
+    label: Annotated[str, typer.Option(help="What a person calls it; the key's own comment by default.")] = "",
+    expires: Annotated[
+        str, typer.Option(metavar="DATE", help="The last day on which it opens (UTC), like 2026-12-31.")
+    ] = "",
+    networks: Annotated[
+        list[str] | None,
+        typer.Option("--from", metavar="CIDR", help="Where it may come from, like 192.0.2.0/24; repeatable."),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also a key that was revoked here by mistake.")] = False,
+) -> None:
+    """Let a public key open an account: an OpenSSH line or an RFC 4716 block; ed25519, ECDSA, or RSA from 3072 bits."""
+    from keys.public_key import PublicKey
+    from keys.store import Keys
+
+    store = Keys(installation(context).db)
+    key = store.add(
+        account,
+        PublicKey.parse(_read(file)),
+        label=label,
+        expires_at=_end_of(expires) if expires else None,
+        networks=tuple(part for text in networks or () for part in text.split(",")),
+        again=again,
+        actor=audit.operator(),
+    )
+    typer.echo(f"Key {key.id} opens {account}: {key.fingerprint} ({key.algorithm}, {key.bits} bits).")
+    if others := store.others_with(key):
+        typer.echo(f"Note: the same key opens {', '.join(others)} too: whoever loses it loses all of them.", err=True)
+
+
+@keys.command("list")
+def list_(
+    context: typer.Context,
+    account: Annotated[str | None, typer.Argument(metavar="[ACCOUNT]", help="Only this account's.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List keys, revoked and expired ones too."""
+    columns = {
+        "account": "ACCOUNT",
+        "id": "KEY",
+        "state": "STATE",
+        "algorithm": "ALGORITHM",
+        "fingerprint": "FINGERPRINT",
+        "label": "LABEL",
+        "networks": "FROM",
+        "expires_at": "EXPIRES",
+        "last_used_at": "LAST USED",
+    }
+    rows = _rows(installation(context), account)
+    print_listing(rows, columns, as_json=as_json, empty="No keys yet. Add one: landingzone keys add ACCOUNT FILE")
+
+
+@keys.command()
+def show(context: typer.Context, account: AccountName, key: Which, as_json: AsJson = False) -> None:
+    """Show everything about one key of an account."""
+    from keys.store import Keys
+
+    found = Keys(installation(context).db).get(account, key)
+    row = next(row for row in _rows(installation(context), account) if row["id"] == found.id)
+    if as_json:
+        print_json(row)
+        return
+    for name, value in row.items():
+        shown = ", ".join(value) if isinstance(value, tuple) else value
+        typer.echo(f"{name.replace('_', ' '):18}{'' if shown is None else shown}".rstrip())
+
+
+@keys.command()
+def revoke(context: typer.Context, account: AccountName, key: Which) -> None:
+    """Close the door for a key of an account, at once and for good."""
+    from keys.store import Keys
+
+    gone = Keys(installation(context).db).revoke(account, key, actor=audit.operator())
+    typer.echo(f"Key {gone.id} no longer opens {account}: {gone.fingerprint}.")
+
+
+def _rows(here: Installation, account: str | None) -> list[dict[str, object]]:
+    import dataclasses
+
+    from keys.store import Keys
+
+    at = now()
+    return [{**dataclasses.asdict(key), "state": key.state(at)} for key in Keys(here.db).of(account)]
+
+
+def _read(file: Path) -> bytes:
+    """The file's first bytes: enough for every key, and for the refusal of what is larger."""
+    from keys.public_key import MAX_INPUT_BYTES, PublicKeyError
+
+    try:
+        if str(file) == "-":
+            return sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
+        with file.open("rb") as opened:
+            return opened.read(MAX_INPUT_BYTES + 1)
+    except OSError as wrong:
+        raise PublicKeyError(f"{file}: {wrong.strerror}.") from None
+
+
+def _end_of(day: str) -> datetime:
+    """The first moment after a day, in UTC."""
+    try:
+        return datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC) + timedelta(days=1)
+    except (ValueError, OverflowError):
+        raise UsageError(f"Not a date: {day!r}. Write it like 2026-12-31.") from None

@@ -1,7 +1,32 @@
-"""The commands of this part."""
+"""`landingzone sftpd`: the front door alone."""
+
+from typing import Annotated
 
 import typer
+
+from landingzone.command import Installation, installation
 
 
 def mount(app: typer.Typer) -> None:
     """Add the commands to the command line."""
+    app.command()(sftpd)
+
+
+def sftpd(
+    context: typer.Context,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default=False)] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port; 0 takes a free one.", show_default=False)] = None,
+) -> None:
+    """Serve the front door alone, without the import step, until SIGTERM."""
+    import uvloop
+
+    from landingzone import log
+    from sftpd.server import run
+
+    here = installation(context)
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    if given:
+        door = here.settings.door.model_copy(update=given)
+        here = Installation(**{**here.given, "door": door})
+    log.configure(here.settings.log, service="sftpd")
+    uvloop.run(run(here))

@@ -1,0 +1,24 @@
+"""What is expected of an account, remembered for a moment: every close of a file asks."""
+
+import time
+from collections.abc import Callable
+
+from landingzone.source import Source
+
+FRESH_SECONDS = 1.0
+
+
+class Expectation:
+    """The sources of each account, at most a second old."""
+
+    def __init__(self, sources_of: Callable[[str], tuple[Source, ...]]) -> None:
+        self._sources_of = sources_of
+        self._known: dict[str, tuple[float, tuple[Source, ...]]] = {}
+
+    def match(self, account: str, name: str) -> Source | None:
+        """The source that a file of that name belongs to, or None: nobody expects it. May ask the database."""
+        at, sources = self._known.get(account, (0.0, ()))
+        if time.monotonic() - at > FRESH_SECONDS:
+            sources = self._sources_of(account)
+            self._known[account] = (time.monotonic(), sources)
+        return next((source for source in sources if source.matches(name)), None)

@@ -1,0 +1,297 @@
+"""The jail: what a customer can do over SFTP. Each request is looked up in the view and carried out by receiving.
+
+Nothing here follows a link, leaves the account's own folders, or believes a path: names are taken apart by letters.
+"""
+
+import os
+import stat
+import time
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
+from typing import Any
+
+import asyncssh
+from asyncssh.constants import FXF_APPEND, FXF_CREAT, FXF_EXCL, FXF_TRUNC, FXF_WRITE
+from asyncssh.sftp import SFTPAttrs, SFTPName, SFTPServer
+
+from landingzone.landing import check_name
+from sftpd.arrival import READ_MOST, Arrival
+from sftpd.receiving import Receiving
+from sftpd.refusal import Denied, Missing, Refused
+from sftpd.view import RECEIPTS, Entry, Place, View, normalise, open_regular
+from sftpd.visitor import Visitor
+
+MAX_OPEN = 128
+"""Files, and folders, that one session may have open at once."""
+
+_FILE = stat.S_IFREG | 0o600
+_RECEIPT = stat.S_IFREG | 0o400
+_FOLDER = stat.S_IFDIR | 0o700
+_READ_ONLY_FOLDER = stat.S_IFDIR | 0o500
+
+
+@dataclass(eq=False, slots=True)
+class Reading:
+    """A file that is open for reading only; its size and time as they are shown."""
+
+    descriptor: int
+    entry: Entry
+    mode: int
+
+
+class Jail(SFTPServer):
+    """One SFTP session of one account."""
+
+    def __init__(self, channel: Any, visitor: Visitor, view: View, receiving: Receiving) -> None:  # noqa: ANN401 - asyncssh's
+        super().__init__(channel)
+        self.visitor = visitor
+        self._view = view
+        self._receiving = receiving
+        self._gone = False
+        self._open: set[Arrival | Reading] = set()
+
+    def client_gone(self) -> None:
+        """From now on a close is not the client's own: sftpd.handler calls this before it closes what is still open."""
+        self._gone = True
+
+    # Files
+
+    def open(self, path: bytes, pflags: int, attrs: SFTPAttrs) -> "Arrival | Reading":  # noqa: ARG002 - modes are ours
+        """Open a file: for reading, as a new upload, or an upload that goes on where it was cut."""
+        if len(self._open) >= MAX_OPEN:
+            raise Refused("Too many files are open in this session: close some.")
+        place = Place.of(path)
+        if not place.name:
+            raise Refused("This is a folder.")
+        if not pflags & (FXF_WRITE | FXF_APPEND | FXF_CREAT | FXF_TRUNC):
+            opened: Arrival | Reading = self._open_for_reading(place)
+        elif place.folder:
+            raise Denied("Receipts are read-only.")
+        else:
+            opened = self._open_for_writing(check_name(place.name), pflags)
+        self._open.add(opened)
+        return opened
+
+    def _open_for_reading(self, place: Place) -> Reading:
+        entry = self._find(place)
+        if entry.path is None:
+            raise Denied("This file has already been taken into the import. Its receipt will be in /receipts.")
+        return Reading(open_regular(entry.path), entry, _RECEIPT if place.folder else _FILE)
+
+    def _open_for_writing(self, name: str, pflags: int) -> Arrival:
+        known = self._view.find(self.visitor.account, name)
+        if pflags & FXF_EXCL and known and known.path:
+            raise asyncssh.SFTPFileAlreadyExists("There is a file of this name already.")
+        if pflags & FXF_TRUNC or (known is None and pflags & FXF_CREAT):
+            return self._receiving.begin(self.visitor, name)
+        if known is None:
+            raise Missing
+        if known.upload:
+            arrival = self._receiving.resume(self.visitor, known.upload, appends=bool(pflags & FXF_APPEND))
+            if arrival is None and not pflags & FXF_CREAT:
+                raise Refused("This upload cannot be resumed any more: send the whole file again.")
+            return arrival or self._receiving.begin(self.visitor, name)
+        if pflags & FXF_APPEND or not pflags & FXF_CREAT:
+            raise Denied("This file has already landed; nothing can be added to it. Send the whole file again.")
+        return self._receiving.begin(self.visitor, name)
+
+    def close(self, file_obj: object) -> Awaitable[None] | None:
+        """The client's own close, or, once it is gone, the end of what it left open."""
+        assert isinstance(file_obj, Arrival | Reading)
+        self._open.discard(file_obj)
+        if isinstance(file_obj, Reading):
+            os.close(file_obj.descriptor)
+            return None
+        if self._gone:
+            self._receiving.cut(file_obj)
+            return None
+        return self._receiving.finish(file_obj)
+
+    def read(self, file_obj: object, offset: int, size: int) -> bytes:
+        """Bytes of a file, at most READ_MOST at once; of an own upload what has come without a gap."""
+        if offset >= 1 << 63:
+            return b""
+        if isinstance(file_obj, Arrival):
+            return file_obj.read(offset, size)
+        assert isinstance(file_obj, Reading)
+        return os.pread(file_obj.descriptor, min(size, READ_MOST), offset)
+
+    def write(self, file_obj: object, offset: int, data: bytes) -> int:
+        """Write all of the data."""
+        return _writable(file_obj).write(offset, data)
+
+    async def fsync(self, file_obj: object) -> None:
+        """Put on the disk what has come (OpenSSH's put -f)."""
+        if isinstance(file_obj, Arrival):
+            await self._receiving.sync(file_obj)
+
+    # Attributes
+
+    def stat(self, path: bytes) -> SFTPAttrs:
+        """Size, time and kind of a file or folder."""
+        place = Place.of(path)
+        if not place.name:
+            return _attrs(_READ_ONLY_FOLDER if place.folder else _FOLDER)
+        return self._shown(self._find(place), _RECEIPT if place.folder else _FILE)
+
+    def lstat(self, path: bytes) -> SFTPAttrs:
+        """The same: there are no links."""
+        return self.stat(path)
+
+    def fstat(self, file_obj: object) -> SFTPAttrs:
+        """Size and time of an open file."""
+        if isinstance(file_obj, Reading):
+            return self._shown(file_obj.entry, file_obj.mode)
+        arrival = _writable(file_obj)
+        mtime = self._receiving.mtime(arrival.upload)
+        return _attrs(_FILE, arrival.coverage.end, os.fstat(arrival.descriptor).st_mtime if mtime is None else mtime)
+
+    def setstat(self, path: bytes, attrs: SFTPAttrs) -> None:
+        """Remember a time; accept and ignore modes and owners; a size only as far as an upload can be cut to it."""
+        place = Place.of(path)
+        if not place.name:
+            return
+        if place.folder:
+            raise Denied("Receipts are read-only.")
+        entry = self._find(place)
+        if attrs.size is not None and attrs.size != entry.size:
+            arrival = self._receiving.live(entry.upload, self.visitor) if entry.upload else None
+            if arrival is None:
+                raise Denied("The size of a file cannot be changed: send the whole file again.")
+            arrival.set_size(attrs.size)
+        if attrs.mtime is not None:
+            if entry.upload:
+                self._receiving.set_mtime(entry.upload, attrs.mtime)
+            elif entry.landed:
+                self._receiving.recent.set_mtime(entry.landed, attrs.mtime)
+
+    def lsetstat(self, path: bytes, attrs: SFTPAttrs) -> None:
+        """The same: there are no links."""
+        self.setstat(path, attrs)
+
+    def fsetstat(self, file_obj: object, attrs: SFTPAttrs) -> None:
+        """The same for an open file."""
+        if isinstance(file_obj, Reading):
+            return
+        arrival = _writable(file_obj)
+        if attrs.size is not None:
+            arrival.set_size(attrs.size)
+        if attrs.mtime is not None:
+            self._receiving.set_mtime(arrival.upload, attrs.mtime)
+
+    # Folders
+
+    def scandir(self, path: bytes) -> AsyncIterator[SFTPName]:
+        """What a folder holds. Raises Missing if it is none."""
+        place = Place.of(path)
+        if not place.name:
+            return self._listing(place.folder)
+        self._find(place)
+        raise Refused("This is not a folder.")
+
+    async def _listing(self, folder: str) -> AsyncIterator[SFTPName]:
+        for name in (b".", b".."):
+            yield SFTPName(name, attrs=_attrs(_FOLDER))
+        if folder:
+            for entry in self._view.receipts(self.visitor.account):
+                yield SFTPName(os.fsencode(entry.name), attrs=self._shown(entry, _RECEIPT))
+            return
+        yield SFTPName(RECEIPTS.encode(), attrs=_attrs(_READ_ONLY_FOLDER))
+        for entry in self._view.entries(self.visitor.account):
+            yield SFTPName(entry.name.encode(), attrs=self._shown(entry, _FILE))
+
+    def realpath(self, path: bytes) -> bytes:
+        """The absolute path, by its letters alone."""
+        return normalise(path)
+
+    def format_user(self, uid: int | None) -> str:  # noqa: ARG002 - asyncssh's signature
+        """What a listing shows as the owner."""
+        return self.visitor.account
+
+    def format_group(self, gid: int | None) -> str:  # noqa: ARG002 - asyncssh's signature
+        """What a listing shows as the group."""
+        return self.visitor.account
+
+    # Changes
+
+    async def rename(self, oldpath: bytes, newpath: bytes) -> None:
+        """Rename an upload; one that was closed under a temporary name lands if its new name is expected."""
+        old, new = Place.of(oldpath), Place.of(newpath)
+        if old.folder or new.folder or not old.name or not new.name:
+            raise Denied("Folders and receipts cannot be renamed, and nothing can be put among them.")
+        entry = self._find(old)
+        name = check_name(new.name)
+        if entry.upload is None:
+            raise Denied("This file has landed; it cannot be renamed any more.")
+        await self._receiving.rename(self.visitor, entry.upload, name)
+
+    async def posix_rename(self, oldpath: bytes, newpath: bytes) -> None:
+        """The same: a landing never overwrites another."""
+        await self.rename(oldpath, newpath)
+
+    async def remove(self, path: bytes) -> None:
+        """Delete an upload, or take back what waits."""
+        place = Place.of(path)
+        if place.folder or not place.name:
+            raise Denied("Receipts and folders cannot be deleted.")
+        entry = self._find(place)
+        if entry.upload:
+            self._receiving.discard(self.visitor, entry.upload)
+        elif entry.landing:
+            await self._receiving.withdraw(self.visitor, entry.landing)
+
+    def mkdir(self, path: bytes, attrs: SFTPAttrs) -> None:  # noqa: ARG002 - asyncssh's signature
+        """Refused; the folders that are there are there already."""
+        if normalise(path) in {b"/", b"/receipts"}:
+            raise asyncssh.SFTPFileAlreadyExists("This folder is there already.")
+        raise Denied("Folders cannot be made here: put files into the top folder.")
+
+    def rmdir(self, path: bytes) -> None:  # noqa: ARG002 - asyncssh's signature
+        """Refused."""
+        raise Denied("Folders cannot be deleted here.")
+
+    def readlink(self, path: bytes) -> bytes:  # noqa: ARG002 - asyncssh's signature
+        """Refused."""
+        raise Denied("There are no links here.")
+
+    def symlink(self, oldpath: bytes, newpath: bytes) -> None:  # noqa: ARG002 - asyncssh's signature
+        """Refused."""
+        raise Denied("Links cannot be made here.")
+
+    def link(self, oldpath: bytes, newpath: bytes) -> None:  # noqa: ARG002 - asyncssh's signature
+        """Refused."""
+        raise Denied("Links cannot be made here.")
+
+    def exit(self) -> None:
+        """The session is over: nothing stays open."""
+        self._gone = True
+        for left in list(self._open):
+            self.close(left)
+
+    # Looking up
+
+    def _find(self, place: Place) -> Entry:
+        try:
+            name = os.fsdecode(place.name) if place.folder else place.name.decode()
+        except UnicodeDecodeError:
+            raise Missing from None
+        look = self._view.receipt if place.folder else self._view.find
+        entry = look(self.visitor.account, name)
+        if entry is None:
+            raise Missing
+        return entry
+
+    def _shown(self, entry: Entry, mode: int) -> SFTPAttrs:
+        given = self._receiving.mtime(entry.upload) if entry.upload else None
+        return _attrs(mode, entry.size, entry.mtime if given is None else given)
+
+
+def _writable(file_obj: object) -> Arrival:
+    if not isinstance(file_obj, Arrival):
+        raise Denied("This file was opened for reading.")
+    return file_obj
+
+
+def _attrs(mode: int, size: int = 0, mtime: float | None = None) -> SFTPAttrs:
+    seconds = min(max(0, int(time.time() if mtime is None else mtime)), 0xFFFF_FFFF)
+    return SFTPAttrs(size=size, permissions=mode, atime=seconds, mtime=seconds, nlink=1)

@@ -1,0 +1,19 @@
+"""What the door refuses, in words for the customer. No path, no other account's name, no inner detail."""
+
+from landingzone.errors import LandingZoneError
+
+
+class Refused(LandingZoneError):  # noqa: N818 - an answer to the customer, as are those below
+    """The server does not do this."""
+
+
+class Missing(Refused):
+    """There is no such file."""
+
+
+class Denied(Refused):
+    """This is not allowed here."""
+
+
+class NoRoom(Refused):
+    """The server's disk is full. Nothing of this file was kept: please send it again later."""

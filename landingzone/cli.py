@@ -1,5 +1,7 @@
 """The command line: the one place that may import every part. Exit codes: 0 done, 1 refused or failed, 2 usage."""
 
+import contextlib
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +12,9 @@ import typer
 import keys.cli
 import processor.cli
 import sftpd.cli
-from landingzone import accounts_cli, installation_cli
-from landingzone.command import Installation
+from landingzone import accounts_cli, feeds_cli, installation_cli
+from landingzone.command import Installation, installation
+from landingzone.db import Database
 from landingzone.errors import LandingZoneError
 
 app = typer.Typer(
@@ -33,7 +36,59 @@ def _main(
     context.obj = Installation(root)
 
 
-for part in (installation_cli, accounts_cli, keys.cli, sftpd.cli, processor.cli):
+@app.command()
+def init(context: typer.Context) -> None:
+    """Make the folders, the database, a host key and a settings file. What is there already stays as it is."""
+    from landingzone.sample_settings import write_sample_settings
+    from processor.account_data import ensure_tables
+    from sftpd.host_key import ensure_host_key
+
+    here = installation(context)
+    here.zone.prepare()
+    write_sample_settings(here.settings.root)
+    database = Database(here.settings.url)
+    database.migrate()
+    ensure_tables(database, here.catalogue)
+    ensure_host_key(here.settings.root)
+    typer.echo(f"The landing zone is ready in {here.settings.root}.")
+    typer.echo("Next: landingzone accounts add ACCOUNT; landingzone keys add ACCOUNT FILE; landingzone serve")
+
+
+@app.command()
+def serve(
+    context: typer.Context, port: Annotated[int | None, typer.Option(help="TCP port of the front door.")] = None
+) -> None:
+    """Run the front door and the processor together, until SIGTERM."""
+    from landingzone import log
+    from landingzone import serve as service
+
+    here = installation(context)
+    here.db.migrate()
+    log.configure(here.settings.log, service="serve")
+    root = ["--root", str(here.settings.root)]
+    door = [*root, "sftpd", *(["--port", str(port)] if port is not None else [])]
+    parts = {"sftpd": door, "processor": [*root, "processor"]}
+    raise typer.Exit(service.serve(parts, drain_seconds=here.settings.door.drain_seconds))
+
+
+@app.command()
+def demo(
+    keep: Annotated[Path | None, typer.Option(help="Make the demo's zone here and leave it, to look around.")] = None,
+) -> None:
+    """Show the main job on sample data, from a key pair to the receipts, then stop."""
+    from landingzone.demo import run_demo
+
+    raise typer.Exit(run_demo(_in_this_process, keep))
+
+
+def _in_this_process(arguments: list[str]) -> str:
+    """Run a command as if it had been typed, and return what it printed."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        app(arguments, standalone_mode=False)
+    return printed.getvalue()
+
+
+for part in (installation_cli, accounts_cli, keys.cli, feeds_cli, sftpd.cli, processor.cli):
     part.mount(app)
 
 

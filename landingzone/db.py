@@ -80,12 +80,15 @@ class Database:
         self.engine.dispose()
 
 
-def prepare_sqlite(engine: sa.Engine, *, durability: Durability = "full") -> None:
-    """Make an SQLite engine wait for its turn, write ahead, and begin transactions as we say."""
+def prepare_sqlite(engine: sa.Engine, *, durability: Durability = "full", driver_begins: bool = False) -> None:
+    """Make an SQLite engine wait for its turn, write ahead, and begin transactions as we say.
+
+    With `driver_begins` the driver begins one by itself at the first statement that writes, as DBOS expects.
+    """
 
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # the driver begins nothing by itself: _begin does
+        connection.isolation_level = "IMMEDIATE" if driver_begins else None
         for pragma in (
             "busy_timeout=30000",
             "journal_mode=WAL",
@@ -94,6 +97,9 @@ def prepare_sqlite(engine: sa.Engine, *, durability: Durability = "full") -> Non
             "temp_store=MEMORY",
         ):
             connection.execute(f"PRAGMA {pragma}").close()
+
+    if driver_begins:
+        return
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:

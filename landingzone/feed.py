@@ -196,6 +196,5 @@ def _check(feed: Feed) -> None:
     seen: dict[str, str] = {}
     for field in feed.fields:
         for header in field.known_headers:
-            if other := seen.setdefault(header, field.name):
-                if other != field.name:
-                    raise FeedError(f"Feed {feed.name}: {other} and {field.name} share a header name.")
+            if (other := seen.setdefault(header, field.name)) != field.name:
+                raise FeedError(f"Feed {feed.name}: {other} and {field.name} share a header name.")

@@ -4,6 +4,7 @@ import os
 import re
 import threading
 import time
+import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -12,6 +13,10 @@ from landingzone.errors import LandingZoneError
 
 MAX_NAME_BYTES = 150
 """The id and the receipts' endings must fit the filesystem's 255 bytes beside the name."""
+
+
+#: Unicode categories: control characters, and the two separators that end a line or paragraph.
+_CONTROL = ("Cc", "Zl", "Zp")
 
 
 class NameRefused(LandingZoneError):
@@ -33,7 +38,7 @@ def check_name(name: str | bytes) -> str:
         raise NameRefused("The file name is not UTF-8. Use letters, digits, '-', '_' and '.'.") from None
     if text in {"", ".", ".."} or "/" in text:
         raise NameRefused("This is not a file name.")
-    if any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 or char in "\u2028\u2029" for char in text):
+    if any(unicodedata.category(char) in _CONTROL for char in text):
         raise NameRefused("The file name holds control characters. Use letters, digits, '-', '_' and '.'.")
     if size > MAX_NAME_BYTES:
         raise NameRefused(f"The file name has {size} bytes; at most {MAX_NAME_BYTES} are accepted. Use a shorter one.")

@@ -124,6 +124,11 @@ class Settings(BaseSettings):
         """The database's SQLAlchemy URL, with the default filled in."""
         return self.database_url or f"sqlite:///{self.root.absolute() / 'landingzone.db'}"
 
+    @property
+    def workflows_url(self) -> str:
+        """Where durable runs keep their steps: the same server, or a file of its own beside the SQLite database."""
+        return self.database_url or f"sqlite:///{self.root.absolute() / 'workflows.db'}"
+
 
 def load_settings(*, root: Path | None = None, **given: Any) -> Settings:  # noqa: ANN401 - passed to pydantic, which checks
     """Settings from all their places. Raises SettingsError, naming the setting and what it may be."""

@@ -91,10 +91,15 @@ class Sources:
         """The source that a file of that name belongs to, or None: nobody expects it."""
         return next((source for source in self.of(account) if source.matches(file_name)), None)
 
+    @staticmethod
+    def find_id(tx: sa.Connection, account_id: int, source: Source) -> int | None:
+        """The database's number of a source, or None: no file of it has come yet."""
+        query = sa.select(sources.c.id).where(sources.c.account_id == account_id, sources.c.name == source.name)
+        return tx.execute(query).scalar()
+
     def id_of(self, tx: sa.Connection, account_id: int, source: Source) -> int:
         """The database's number of a source, in the caller's write transaction; a default one gets its row now."""
-        query = sa.select(sources.c.id).where(sources.c.account_id == account_id, sources.c.name == source.name)
-        known = tx.execute(query).scalar()
+        known = self.find_id(tx, account_id, source)
         if known is None:
             row = sources.insert().values(
                 account_id=account_id,

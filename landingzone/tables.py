@@ -38,12 +38,12 @@ sources = sa.Table(
     sa.Column("mode", sa.String(16), nullable=False),
     sa.Column("priority", sa.Integer, nullable=False, server_default="100"),
     sa.Column("created_at", sa.String(24), nullable=False),
-    sa.Column("standing_landing", sa.String(36)),
+    sa.Column("standing_run", sa.String(48)),
     sa.Column("standing_sha256", sa.String(64)),
     sa.Column("standing_form", sa.String(64)),
     sa.UniqueConstraint("account_id", "name"),
 )
-"""`standing_*`: what the source stands at now: the newest landing applied, its bytes' hash, and a hash of how it was read."""
+"""`standing_*`: what the source stands at: the newest run applied, its file's hash, and a hash of how it was read."""
 
 keys = sa.Table(
     "keys",
@@ -105,7 +105,8 @@ runs = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("outcome", sa.String(24)),
     sa.Column("owner", sa.String(128)),
-    sa.Column("approved", sa.JSON),
+    sa.Column("request", sa.JSON),
+    sa.Column("superseded_by", sa.String(48), index=True),
     sa.Column("requested_by", sa.String(255), nullable=False, server_default=""),
     sa.Column("created_at", sa.String(24), nullable=False),
     sa.Column("finished_at", sa.String(24)),
@@ -121,5 +122,7 @@ runs = sa.Table(
         postgresql_where=sa.text("state <> 'receipted'"),
     ),
 )
-"""One attempt to take one landing through the import step; id is `<landing-id>:<attempt>`. `owner` is the process that
-works on it, checked when its data commits; `approved` the hold that an operator has seen; `report` the receipt's body."""
+"""One attempt to take one landing through the import step; id is `<landing-id>:<attempt>`.
+
+`owner` is the process that works on it, checked when its data commits; `request` what an operator asked this attempt
+for; `report` the receipt's body."""

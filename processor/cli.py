@@ -1,7 +1,182 @@
-"""The commands of this part."""
+"""The commands of the import step: `processor`, `runs ...`, `check`, and what an account's data holds."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from landingzone import audit
+from landingzone.accounts_cli import AccountName, accounts
+from landingzone.command import AsJson, installation, print_json, print_listing
+from landingzone.errors import UsageError
+
+if TYPE_CHECKING:
+    from processor.run import Run
+
+runs = typer.Typer(help="What became of each landed file.", no_args_is_help=True)
+
+RunId = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run's id, or a landing's id (also its beginning): newest attempt.")
+]
 
 
 def mount(app: typer.Typer) -> None:
     """Add the commands to the command line."""
+    app.add_typer(runs, name="runs")
+    app.command()(processor)
+    app.command()(check)
+    accounts.command("show")(show_account)
+
+
+def processor(context: typer.Context) -> None:
+    """Run the import step alone: watch the inboxes, import, write receipts."""
+    from landingzone import log
+    from processor.service import serve
+
+    here = installation(context)
+    log.configure(here.settings.log, service="processor")
+    serve(here.settings, here.db)
+
+
+def show_account(context: typer.Context, account: AccountName, as_json: AsJson = False) -> None:
+    """Show an account: what is expected of it, and how many rows of each feed are active."""
+    from processor import account_data
+
+    here = installation(context)
+    found = here.accounts.get(account)
+    account_data.ensure_tables(here.db, here.catalogue)
+    with here.db.read() as tx:
+        counts = account_data.active_counts(tx, here.catalogue, found.id)
+    if as_json:
+        print_json(
+            {
+                "name": found.name,
+                "title": found.title,
+                "time_zone": found.time_zone,
+                "enabled": found.enabled,
+                "rows": counts,
+            }
+        )
+        return
+    state = "enabled" if found.enabled else f"disabled since {found.disabled_at}"
+    typer.echo(f"{found.name}  {found.title}\n{state}, time zone {found.time_zone}, since {found.created_at}\n")
+    rows = [
+        {"source": one.name, "pattern": one.pattern, "feed": one.feed, "active": counts.get(one.feed, 0)}
+        for one in here.sources.of(account)
+    ]
+    print_listing(
+        rows, {"source": "SOURCE", "pattern": "FILE", "feed": "FEED", "active": "ACTIVE ROWS"}, as_json=False, empty=""
+    )
+
+
+@runs.command("list")
+def list_(
+    context: typer.Context,
+    account: Annotated[str | None, typer.Option(help="Only this account's.")] = None,
+    state: Annotated[
+        list[str] | None, typer.Option(help="Only runs in this state or with this outcome; may be repeated.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List runs, newest first."""
+    from processor import run as found
+    from processor.run import Outcome, State
+
+    unknown = set(state or ()) - {*State, *Outcome}
+    if unknown:
+        raise UsageError(f"No state or outcome is named {unknown.pop()!r}; there are {', '.join((*State, *Outcome))}.")
+    with installation(context).db.read() as tx:
+        rows = [_summary(run) for run in found.newest(tx, account=account, states=tuple(state or ()), limit=limit)]
+    columns = {
+        "id": "RUN",
+        "account": "ACCOUNT",
+        "file": "FILE",
+        "outcome": "OUTCOME",
+        "read": "READ",
+        "rejected": "REJECTED",
+        "finished_at": "FINISHED",
+    }
+    print_listing(rows, columns, as_json=as_json, empty="No such runs.")
+
+
+@runs.command()
+def show(context: typer.Context, run: RunId, as_json: AsJson = False) -> None:
+    """Show a run: its receipt, as the customer reads it."""
+    from processor import receipt
+    from processor import run as runs_
+
+    here = installation(context)
+    with here.db.read() as tx:
+        found = runs_.get(tx, run)
+    if found.outcome is None:
+        print_json(_summary(found))
+    elif as_json:
+        print_json(receipt.body(found))
+    else:
+        typer.echo(receipt.as_text(receipt.body(found)).decode().replace("\r\n", "\n"))
+        typer.echo(f"Kept in      {here.zone.archive_folder(found.landing)}")
+
+
+@runs.command()
+def retry(context: typer.Context, run: RunId) -> None:
+    """Ask for another attempt of a file that was not imported."""
+    from processor import requests
+
+    typer.echo(f"Asked for: {requests.retry(installation(context).db, run, actor=audit.operator())}")
+
+
+@runs.command()
+def approve(context: typer.Context, run: RunId) -> None:
+    """Approve a held run as it is shown; it is held again if it has become worse meanwhile."""
+    from processor import requests
+
+    typer.echo(f"Asked for: {requests.approve(installation(context).db, run, actor=audit.operator())}")
+
+
+@runs.command()
+def reject(
+    context: typer.Context, run: RunId, reason: Annotated[str, typer.Option(help="Why; the customer reads it.")] = ""
+) -> None:
+    """Reject a held run."""
+    from processor import requests
+
+    typer.echo(f"Asked for: {requests.reject(installation(context).db, run, reason=reason, actor=audit.operator())}")
+
+
+def check(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="The file to look at.")],
+    feed: Annotated[str, typer.Option(metavar="FEED", help="What it holds; `landingzone feeds list` names all.")],
+    account: Annotated[str | None, typer.Option(help="Compare with what this account's source stands at.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Dry run: print the receipt that a file would get, and do nothing else."""
+    from processor.dry_run import dry_run
+
+    told = dry_run(installation(context), file, feed=feed, account=account)
+    if as_json:
+        print_json(told)
+        return
+    from processor import receipt
+
+    typer.echo(receipt.as_text(told).decode().replace("\r\n", "\n"))
+
+
+def _summary(run: "Run") -> dict[str, object]:
+    rows = (run.report or {}).get("rows", {})
+    return {
+        "id": run.id,
+        "account": run.account,
+        "file": run.file,
+        "source": run.source,
+        "state": run.state.value,
+        "outcome": run.outcome.value if run.outcome else f"({run.state.value})",
+        "read": rows.get("read"),
+        "rejected": rows.get("rejected"),
+        "created_at": run.created_at,
+        "finished_at": run.finished_at,
+        "sha256": run.sha256,
+        "bytes": run.bytes,
+        "requested_by": run.requested_by,
+    }

@@ -81,7 +81,7 @@ def upgrade() -> None:
         sa.Column("mode", sa.String(length=16), nullable=False),
         sa.Column("priority", sa.Integer(), server_default="100", nullable=False),
         sa.Column("created_at", sa.String(length=24), nullable=False),
-        sa.Column("standing_landing", sa.String(length=36), nullable=True),
+        sa.Column("standing_run", sa.String(length=48), nullable=True),
         sa.Column("standing_sha256", sa.String(length=64), nullable=True),
         sa.Column("standing_form", sa.String(length=64), nullable=True),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_sources_account_id_accounts")),
@@ -99,7 +99,8 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("outcome", sa.String(length=24), nullable=True),
         sa.Column("owner", sa.String(length=128), nullable=True),
-        sa.Column("approved", sa.JSON(), nullable=True),
+        sa.Column("request", sa.JSON(), nullable=True),
+        sa.Column("superseded_by", sa.String(length=48), nullable=True),
         sa.Column("requested_by", sa.String(length=255), server_default="", nullable=False),
         sa.Column("created_at", sa.String(length=24), nullable=False),
         sa.Column("finished_at", sa.String(length=24), nullable=True),
@@ -115,6 +116,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("runs", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_runs_account_id_id"), ["account_id", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_runs_superseded_by"), ["superseded_by"], unique=False)
         batch_op.create_index(
             "ix_runs_unfinished",
             ["state"],
@@ -131,6 +133,7 @@ def downgrade() -> None:
             sqlite_where=sa.text("state <> 'receipted'"),
             postgresql_where=sa.text("state <> 'receipted'"),
         )
+        batch_op.drop_index(batch_op.f("ix_runs_superseded_by"))
         batch_op.drop_index(batch_op.f("ix_runs_account_id_id"))
 
     op.drop_table("runs")

@@ -1,0 +1,38 @@
+# One way to do each thing. Everything is installed into .venv, pinned with hashes.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint format bench lock clean
+
+demo: .venv/.installed   ## the main job on sample data, from a key pair to the receipts
+	$(BIN)/landingzone demo
+
+test: lint               ## everything that CI runs
+	$(BIN)/pytest -n auto --dist worksteal -q
+
+lint: .venv/.installed   ## ruff, mypy strict, the arrows of the design
+	$(BIN)/ruff check -q
+	$(BIN)/ruff format -q --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: .venv/.installed ## put the code into its form
+	$(BIN)/ruff check -q --fix-only
+	$(BIN)/ruff format -q
+
+bench: .venv/.installed  ## the paired benchmarks; prints tables
+	$(BIN)/python bench/run.py
+
+lock:                    ## pin anew what pyproject.toml asks for (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/.installed: requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.11 ..."; exit 1; }
+	@test -x $(BIN)/python || bash deploy/make-venv $(PYTHON) .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,121 @@
+"""The account's data: one table for each feed, made from its declaration, rows kept per source.
+
+A row says by number which run first saw it, last changed it, and ended it (deactivated: no longer listed by its
+source). What an operator adds to a feed's declaration becomes a column here; nothing is ever dropped.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+import polars as pl
+import sqlalchemy as sa
+
+from landingzone.db import Database
+from landingzone.feed import Catalogue, Feed
+from landingzone.tables import sources
+
+_WRITTEN_AT_ONCE = 50_000
+
+
+@lru_cache(maxsize=256)
+def table_of(feed: Feed) -> sa.Table:
+    """The table of a feed's rows: source_id, the feed's fields, first_run, changed_run, ended_run (NULL: active)."""
+    return sa.Table(
+        f"data_{feed.name}",
+        sa.MetaData(),
+        sa.Column("source_id", sa.Integer, nullable=False),
+        *(sa.Column(name, sa.Text, nullable=False, server_default="") for name in feed.field_names),
+        sa.Column("first_run", sa.Integer, nullable=False),
+        sa.Column("changed_run", sa.Integer, nullable=False),
+        sa.Column("ended_run", sa.Integer),
+        sa.PrimaryKeyConstraint("source_id", *feed.key),
+        sqlite_with_rowid=False,
+    )
+
+
+def ensure_tables(db: Database, catalogue: Catalogue) -> None:
+    """Make the tables and columns that the declarations ask for and the database lacks."""
+    with db.write() as tx:
+        inspector = sa.inspect(tx)
+        for feed in catalogue.values():
+            table = table_of(feed)
+            if not inspector.has_table(table.name):
+                table.create(tx)
+                continue
+            there = {column["name"] for column in inspector.get_columns(table.name)}
+            for name in feed.field_names:
+                if name not in there:
+                    column = sa.schema.CreateColumn(table.c[name]).compile(dialect=tx.dialect)
+                    tx.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column}")
+
+
+def rows_of(tx: sa.Connection, feed: Feed, source_id: int) -> pl.DataFrame:
+    """Every row of a source: the feed's fields (String), and `active` (Boolean)."""
+    table = table_of(feed)
+    query = sa.select(*(table.c[name] for name in feed.field_names), table.c.ended_run.is_(None).label("active"))
+    found = tx.execute(query.where(table.c.source_id == source_id)).fetchall()
+    return pl.DataFrame([tuple(row) for row in found], schema=no_rows(feed).schema, orient="row")
+
+
+def no_rows(feed: Feed) -> pl.DataFrame:
+    """What `rows_of` gives for a source of which no file has come yet."""
+    return pl.DataFrame(schema={**dict.fromkeys(feed.field_names, pl.String), "active": pl.Boolean})
+
+
+def add(tx: sa.Connection, feed: Feed, source_id: int, run: int, rows: pl.DataFrame) -> None:
+    """Insert rows that the source has never listed."""
+    _write(tx, table_of(feed).insert(), rows, source_id=source_id, first_run=run, changed_run=run, ended_run=None)
+
+
+def change(tx: sa.Connection, feed: Feed, source_id: int, run: int, rows: pl.DataFrame) -> None:
+    """Give rows that the source has listed before their present values, and make them active."""
+    table = table_of(feed)
+    others = [name for name in feed.field_names if name not in feed.key]
+    values: dict[str, sa.BindParameter[str]] = {name: sa.bindparam(f"new_{name}") for name in others}
+    statement = table.update().values(**values, changed_run=sa.bindparam("by_run"), ended_run=None)
+    renamed = rows.select(feed.field_names).rename(
+        {name: f"new_{name}" for name in others} | {name: f"old_{name}" for name in feed.key}
+    )
+    _write(tx, statement.where(*_is_row(feed, source_id)), renamed, by_run=run)
+
+
+def end(tx: sa.Connection, feed: Feed, source_id: int, run: int, keys: pl.DataFrame) -> None:
+    """Deactivate the rows of these keys."""
+    statement = table_of(feed).update().values(ended_run=run).where(*_is_row(feed, source_id))
+    _write(tx, statement, keys.select(feed.key).rename({name: f"old_{name}" for name in feed.key}))
+
+
+def active_counts(tx: sa.Connection, catalogue: Catalogue, account_id: int) -> dict[str, int]:
+    """How many rows of each feed are active in an account, over all its sources: one for each key."""
+    counts: dict[str, int] = {}
+    for feed in catalogue.values():
+        table = table_of(feed)
+        keys = (
+            sa.select(*(table.c[name] for name in feed.key))
+            .join(sources, sources.c.id == table.c.source_id)
+            .where(sources.c.account_id == account_id, table.c.ended_run.is_(None))
+            .distinct()
+        )
+        counts[feed.name] = tx.execute(sa.select(sa.func.count()).select_from(keys.subquery())).scalar_one()
+    return counts
+
+
+def active_count(tx: sa.Connection, feed: Feed, source_id: int) -> int:
+    """How many rows of one source are active."""
+    table = table_of(feed)
+    query = sa.select(sa.func.count()).where(table.c.source_id == source_id, table.c.ended_run.is_(None))
+    return tx.execute(query.select_from(table)).scalar_one()
+
+
+def _is_row(feed: Feed, source_id: int) -> Iterable[sa.ColumnElement[bool]]:
+    table = table_of(feed)
+    yield table.c.source_id == source_id
+    for name in feed.key:
+        yield table.c[name] == sa.bindparam(f"old_{name}")
+
+
+def _write(tx: sa.Connection, statement: sa.Insert | sa.Update, rows: pl.DataFrame, **same: int | None) -> None:
+    """Execute a statement for each row, in bounded slices; `same` are parameters that all rows share."""
+    for piece in rows.iter_slices(_WRITTEN_AT_ONCE):
+        constants = [pl.lit(value, dtype=pl.Int64).alias(name) for name, value in same.items()]
+        tx.execute(statement, piece.with_columns(constants).to_dicts())

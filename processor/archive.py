@@ -1,0 +1,136 @@
+"""The archive: what is kept of each landing, and the staging that it is filled from. Every call can be repeated.
+
+<archive>/<account>/YYYY/MM/DD/<landing-id>/<name>.zst              the file as it arrived
+<archive>/.../<attempt>.receipt.json, <attempt>.receipt.txt         what the customer was told
+<archive>/.../<attempt>.rejects.csv, <attempt>.changes.parquet      what each attempt rejected and changed
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import IO
+
+import zstandard
+
+from landingzone.landing import Landing
+from landingzone.zone import FILE_MODE, FOLDER_MODE, Zone, fsync_folder
+from processor.run import Run
+
+_PIECE = 1 << 20
+
+
+class DamagedCopy(Exception):
+    """What was read back is not what arrived."""
+
+
+def staging_folder(zone: Zone, run: Run) -> Path:
+    """Where an attempt writes its files before its outcome is committed."""
+    return zone.work_folder(run.landing) / f".attempt-{run.attempt}"
+
+
+def fresh_staging(zone: Zone, run: Run) -> Path:
+    """The attempt's staging folder, empty: what a crashed try of it left is gone."""
+    folder = staging_folder(zone, run)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder)
+    folder.mkdir(mode=FOLDER_MODE, parents=True)
+    return folder
+
+
+def fsync_staging(folder: Path) -> None:
+    """Put everything staged on the disk, before the commit that refers to it."""
+    for path in folder.iterdir():
+        path.chmod(FILE_MODE)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    fsync_folder(folder)
+
+
+def archived_file(zone: Zone, landing: Landing) -> Path:
+    """Where the file as it arrived is kept, compressed."""
+    return zone.archive_folder(landing) / f"{landing.name}.zst"
+
+
+def keep(zone: Zone, run: Run, *, sha256: str | None) -> Path:
+    """Move a landing's file and what the attempt staged into the archive; returns the landing's folder there.
+
+    The original is removed from the work folder only when its compressed copy is on the disk and proven the same.
+    `sha256` is None where the run failed before it could hash the file. Raises DamagedCopy if what lies in the work
+    folder is not what was hashed before; OSError on a full disk.
+    """
+    landing = run.landing
+    folder = zone.archive_folder(landing)
+    folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    claimed = zone.claimed_path(landing)
+    if claimed.is_file():
+        kept = archived_file(zone, landing)
+        if not kept.is_file():
+            _compress(claimed, kept, sha256=sha256)
+    staging = staging_folder(zone, run)
+    with contextlib.suppress(FileNotFoundError):
+        for path in sorted(staging.iterdir()):
+            path.rename(folder / f"{run.attempt}.{path.name}")
+    for made in (folder, *folder.parents):
+        fsync_folder(made)
+        if made == zone.folder("archive", landing.account):
+            break
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(zone.work_folder(landing))
+    return folder
+
+
+def restore(zone: Zone, landing: Landing) -> bool:
+    """Bring an archived file back into its work folder, for another attempt; False if the archive has none."""
+    kept, claimed = archived_file(zone, landing), zone.claimed_path(landing)
+    if claimed.is_file():
+        return True
+    if not kept.is_file():
+        return False
+    claimed.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    part = claimed.with_name(f".{landing.id}.part")
+    with kept.open("rb") as packed, _create(part) as plain:
+        zstandard.ZstdDecompressor().copy_stream(packed, plain)
+        plain.flush()
+        os.fsync(plain.fileno())
+    part.rename(claimed)
+    return True
+
+
+def sha256_of(path: Path) -> tuple[str, int]:
+    """The SHA-256 (hexadecimal) and the size in bytes of a plain file; never through a symbolic link."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    with os.fdopen(descriptor, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
+
+
+def _compress(source: Path, target: Path, *, sha256: str | None) -> None:
+    part = target.with_name(f".{target.name}.part")
+    read = hashlib.sha256()
+    try:
+        with source.open("rb") as plain, _create(part) as packed:
+            with zstandard.ZstdCompressor(level=3, write_checksum=True).stream_writer(packed, closefd=False) as writer:
+                while piece := plain.read(_PIECE):
+                    read.update(piece)
+                    writer.write(piece)
+            packed.flush()
+            os.fsync(packed.fileno())
+        _require_same(read.hexdigest(), sha256)
+        part.rename(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _require_same(read: str, arrived: str | None) -> None:
+    if arrived is not None and read != arrived:
+        raise DamagedCopy
+
+
+def _create(path: Path) -> IO[bytes]:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, FILE_MODE), "wb")

@@ -1,0 +1,28 @@
+"""What every step of a run works with."""
+
+import os
+from dataclasses import dataclass
+from uuid import uuid4
+
+from landingzone.db import Database
+from landingzone.feed import Catalogue
+from landingzone.settings import Settings
+from landingzone.source import Sources
+from landingzone.zone import Zone
+
+
+@dataclass(frozen=True)
+class Context:
+    """One processor's settings, database, zone, and its name as an owner of runs."""
+
+    settings: Settings
+    db: Database
+    zone: Zone
+    catalogue: Catalogue
+    sources: Sources
+    owner: str
+
+
+def owner_name(node: str) -> str:
+    """The name of this very process: a restarted one is another owner, so that the old one's commits are refused."""
+    return f"{node}/{os.getpid()}/{uuid4().hex[:12]}"

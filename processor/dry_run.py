@@ -1,0 +1,76 @@
+"""The dry run: the receipt that a file would get; nothing is written, nothing is applied."""
+
+from pathlib import Path
+from typing import Any
+
+from landingzone.command import Installation
+from landingzone.errors import LandingZoneError
+from landingzone.feed import Feed, Mode
+from landingzone.source import Source
+from processor import account_data, archive, receipt, verdict
+from processor import standing as standings
+from processor.examination import Examined, UnreadableFile, examine
+from processor.receipt import Report
+from processor.reconcile import reconcile
+from processor.run import Outcome
+from processor.verdict import Verdict
+
+
+def dry_run(here: Installation, file: Path, *, feed: str, account: str | None = None) -> dict[str, Any]:
+    """Examine a file as the real run would, and compose its receipt.
+
+    With an account the file is compared with what that account's source stands at. Raises LandingZoneError if there
+    is no such feed or account.
+    """
+    declared = here.catalogue.get(feed)
+    if declared is None:
+        raise LandingZoneError(f"There is no feed {feed!r}. `landingzone feeds list` names all.")
+    report = Report(feed=feed)
+    report.sha256, report.bytes = archive.sha256_of(file)
+    try:
+        found = examine(file, name=file.name, feed=declared)
+    except UnreadableFile as unreadable:
+        judged = Verdict(Outcome.REJECTED, str(unreadable))
+    else:
+        found.tell(report)
+        judged = _judge(here, declared, found, report, file.name, account)
+    report.reason = judged.reason
+    report.hold = judged.hold.as_dict() if judged.hold else None
+    return receipt.compose(
+        judged.outcome,
+        report.as_dict(),
+        landing_id=None,
+        attempt=0,
+        account=account,
+        file=file.name,
+        landed_at=None,
+        finished_at=None,
+    )
+
+
+def _judge(here: Installation, feed: Feed, found: Examined, report: Report, name: str, account: str | None) -> Verdict:
+    source = _source(here, feed, name, account)
+    rows, known = account_data.no_rows(feed), False
+    if account is not None:
+        account_data.ensure_tables(here.db, here.catalogue)
+        with here.db.read() as tx:
+            source_id = here.sources.find_id(tx, here.accounts.get(account).id, source)
+            if source_id is not None:
+                rows, known = account_data.rows_of(tx, feed, source_id), standings.of(tx, source_id).run is not None
+    early = verdict.on_rows(feed, found, known_source=known)
+    if early is not None:
+        return early
+    mode = Mode(source.mode)
+    changes = reconcile(feed, mode=mode, standing=rows, found=found)
+    changes.tell(report)
+    return verdict.on_changes(here.settings.guards, feed, mode, found, changes, known_source=known)
+
+
+def _source(here: Installation, feed: Feed, name: str, account: str | None) -> Source:
+    """The account's source that the file would be taken for: by its name if that is expected, else by its feed."""
+    default = Source(feed.name, f"{feed.name}.csv", feed.name, feed.mode.value)
+    if account is None:
+        return default
+    here.accounts.get(account)
+    of_feed = [source for source in here.sources.of(account) if source.feed == feed.name]
+    return next((source for source in of_feed if source.matches(name)), of_feed[0] if of_feed else default)

@@ -1,0 +1,62 @@
+"""From a step of the import to a step of a durable run: what is done is passed over, a full disk is waited for."""
+
+import time
+from collections.abc import Callable
+
+import structlog
+
+from landingzone.db import is_disk_full
+from processor import run as runs
+from processor.context import Context
+from processor.import_step import STEPS
+from processor.run import Run, State
+
+log = structlog.get_logger()
+
+_LONGEST_WAIT = 30.0
+
+
+def durable_steps(here: Context) -> tuple[Callable[[str], None], ...]:
+    """The import's steps as functions of a run's id."""
+    return tuple(_durable(here, step, states) for step, states in STEPS)
+
+
+def wait_for_room(here: Context) -> None:
+    """Give the reserve free, and wait a little: something on this machine may be removed meanwhile."""
+    if not here.zone.release_reserve():
+        time.sleep(1)
+
+
+def _durable(here: Context, step: Callable[[Context, Run], None], states: tuple[State, ...]) -> Callable[[str], None]:
+    def durable(run_id: str) -> None:
+        wait = 0.5
+        while True:
+            try:
+                _once(here, step, states, run_id)
+            except runs.TakenOver:
+                log.warning("run.taken_over", step=step.__name__)
+                return
+            except Exception as error:
+                full = is_disk_full(error)
+                log.error("run.waits", step=step.__name__, reason="disk_full" if full else "internal", exc_info=error)
+                if full:
+                    here.zone.release_reserve()
+                time.sleep(wait)
+                wait = min(wait * 2, _LONGEST_WAIT)
+            else:
+                return
+
+    durable.__name__ = step.__name__
+    return durable
+
+
+def _once(here: Context, step: Callable[[Context, Run], None], states: tuple[State, ...], run_id: str) -> None:
+    with here.db.read() as tx:
+        run = runs.get(tx, run_id)
+    if run.state not in states:
+        return
+    with structlog.contextvars.bound_contextvars(account=run.account, landing_id=run.landing_id, attempt=run.attempt):
+        if run.owner != here.owner:
+            with here.db.write() as tx:
+                runs.own(tx, run, here.owner)
+        step(here, run)

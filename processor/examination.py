@@ -1,0 +1,114 @@
+"""Examining a file: open, map, validate. Pure: from the file's bytes to accepted rows, rejects and what to say of them.
+
+No database and no server, so that a dry run, the real run and the district's own program find the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from landingzone.feed import Feed
+from processor import mapping
+from processor.reading import OpenedFile, UnreadableFile, open_file
+from processor.receipt import REJECTS_SHOWN, Report
+from processor.reject_file import RejectFile
+from processor.validation import Checked, Options, Validator
+
+__all__ = ["Examined", "UnreadableFile", "examine"]
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What a file holds.
+
+    Attributes:
+        header: the header line's names; None if the file has none.
+        missing: required fields that no column gives; then no row was looked at.
+        accepted: one row for each key: the feed's fields (String).
+        read: data rows in the file, damaged ones included; read = accepted + rejected, always.
+        rejected: rows rejected.
+        collapsed: accepted rows that repeat another one to the letter, and give no row of their own.
+        rejects: the first ones, by line: {line, field, value, code, message}.
+        reject_counts: rejected rows by code.
+        rejected_keys: the key columns of rejected rows whose key could be read.
+        some_key_unreadable: a rejected row's key could not be read.
+        warnings: {code, field, count, message, lines}.
+        tolerated: {code, message}.
+    """
+
+    header: tuple[str, ...] | None
+    missing: tuple[str, ...]
+    accepted: pl.DataFrame
+    read: int
+    rejected: int
+    collapsed: int
+    rejects: Sequence[dict[str, Any]]
+    reject_counts: dict[str, int]
+    rejected_keys: pl.DataFrame
+    some_key_unreadable: bool
+    warnings: Sequence[dict[str, Any]]
+    tolerated: Sequence[dict[str, str]]
+
+    def tell(self, report: Report) -> None:
+        """Put what was found into a receipt's report."""
+        report.rows["read"] = self.read
+        report.rows["accepted"] = self.read - self.rejected
+        report.rows["rejected"] = self.rejected
+        report.rows["collapsed"] = self.collapsed
+        report.rejects = list(self.rejects)
+        report.reject_counts = dict(self.reject_counts)
+        report.warnings = list(self.warnings)
+        report.tolerated = list(self.tolerated)
+
+
+def examine(path: Path, *, name: str, feed: Feed, rejects_to: Path | None = None) -> Examined:
+    """Read and validate a whole file.
+
+    Args:
+        path: where its bytes are.
+        name: its plain name, a hint at what it is packed in.
+        feed: what it holds.
+        rejects_to: where the reject file goes; it is made only if a row is rejected.
+
+    Raises UnreadableFile if the file as a whole cannot be read; its message is for the customer.
+    """
+    with open_file(path, name=name, has_header=partial(mapping.looks_like_header, feed)) as opened:
+        columns = mapping.resolve(feed, opened.header, opened.width)
+        validator = Validator(feed, columns, Options(reject_limit=REJECTS_SHOWN))
+        checked = [] if columns.missing else _check(opened, validator, rejects_to)
+        return Examined(
+            header=opened.header,
+            missing=columns.missing,
+            accepted=_joined([one.accepted for one in checked], feed.field_names),
+            read=validator.read,
+            rejected=validator.rejected,
+            collapsed=validator.collapsed,
+            rejects=[asdict(reject) for reject in validator.rejects()],
+            reject_counts=validator.reject_counts(),
+            rejected_keys=_joined([one.rejected_keys for one in checked], feed.key),
+            some_key_unreadable=validator.unreadable_keys > 0,
+            warnings=[asdict(warning) for warning in validator.warnings()],
+            tolerated=[asdict(note) for note in opened.tolerated],
+        )
+
+
+def _check(opened: OpenedFile, validator: Validator, rejects_to: Path | None) -> list[Checked]:
+    found = []
+    if rejects_to is None:
+        return [validator.check(batch) for batch in opened.batches()]
+    with RejectFile(rejects_to, opened.header, opened.width) as file:
+        for batch in opened.batches():
+            checked = validator.check(batch)
+            file.add(checked.rejects)
+            found.append(checked)
+    return found
+
+
+def _joined(frames: Sequence[pl.DataFrame], names: Sequence[str]) -> pl.DataFrame:
+    if not frames:
+        return pl.DataFrame(schema=dict.fromkeys(names, pl.String))
+    return pl.concat([frame.select(names) for frame in frames])

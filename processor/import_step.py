@@ -1,0 +1,208 @@
+"""The import step, from the claim to the receipt: four steps, each of which can be repeated after a crash.
+
+Up to the commit in `bring_in` nothing has happened that counts; after it everything is written from the committed row.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+import structlog
+
+from landingzone import landing_record
+from landingzone.clock import iso, now
+from landingzone.db import is_disk_full
+from landingzone.feed import Feed, Mode
+from landingzone.source import Source
+from processor import account_data, archive, receipt, verdict
+from processor import run as runs
+from processor import standing as standings
+from processor.context import Context
+from processor.examination import UnreadableFile, examine
+from processor.receipt import Report
+from processor.reconcile import Changes, reconcile
+from processor.run import Outcome, Run, State
+from processor.standing import Standing
+from processor.verdict import Verdict
+
+log = structlog.get_logger()
+
+_RULES_VERSION = "1"
+"""Part of how a file is read: raise it when the rules change, so that the same bytes are read again."""
+
+_EVENTS = {outcome: f"run.{outcome.value}" for outcome in Outcome}
+"""Stable names in the log: `run.imported`, `run.held`, ..."""
+
+
+@dataclass(frozen=True)
+class Application:
+    """Changes that are to be applied to a source, and what it stands at after them."""
+
+    feed: Feed
+    source_id: int
+    changes: Changes
+    standing: Standing
+
+
+# The steps
+
+
+def claim(here: Context, run: Run) -> None:
+    """Take the file out of the inbox (or back out of the archive, for a further attempt) into the run's own folder."""
+    present = here.zone.claim(run.landing) or archive.restore(here.zone, run.landing)
+    _advance(here, run, State.CLAIMED)
+    if not present:
+        _commit(here, run, Report(), Verdict(Outcome.WITHDRAWN))
+
+
+def bring_in(here: Context, run: Run) -> None:
+    """Recognise, read, validate, reconcile, apply: the outcome and the data commit together, or neither."""
+    _advance(here, run, State.CLAIMED)
+    report = Report()
+    try:
+        judged, application = _judge(here, run, report)
+        _commit(here, run, report, judged, application)
+    except runs.TakenOver:
+        raise
+    except Exception as error:
+        full = is_disk_full(error)
+        log.error("run.failed", reason="disk_full" if full else "internal", exc_info=error)
+        if full:
+            here.zone.release_reserve()
+        _commit(here, run, report, Verdict(Outcome.FAILED, "Our disk was full." if full else ""))
+
+
+def keep(here: Context, run: Run) -> None:
+    """Put the file and what the attempt staged into the archive."""
+    archive.keep(here.zone, run, sha256=run.sha256)
+    _advance(here, run, State.ARCHIVED)
+
+
+def hand_out(here: Context, run: Run) -> None:
+    """Write the receipt where the customer fetches it, and bring those up to date that this run has superseded."""
+    with here.db.read() as tx:
+        receipts = [run, *runs.superseded_by(tx, run)]
+        latest = runs.newest_of_source(tx, run.source_id) if run.source_id is not None else None
+    for one in receipts:
+        receipt.write(here.zone, one, as_latest=latest is not None and one.landing_id == latest.landing_id)
+    _advance(here, run, State.RECEIPTED)
+    assert run.outcome is not None
+    log.info(_EVENTS[run.outcome], source=run.source, **(run.report or {}).get("rows", {}))
+
+
+#: The steps of a run, each with the states in which it has work to do.
+STEPS = (
+    (claim, (State.LANDED, *runs.BEFORE_COMMIT)),
+    (bring_in, runs.BEFORE_COMMIT),
+    (keep, (State.APPLIED,)),
+    (hand_out, (State.ARCHIVED,)),
+)
+
+
+# What `bring_in` is made of
+
+
+def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Application | None]:
+    """Take the claimed file as far as it goes; nothing is applied yet."""
+    path = here.zone.claimed_path(run.landing)
+    report.sha256, report.bytes = archive.sha256_of(path)
+    report.resumed = _was_resumed(here, run)
+    if run.request is not None and run.request["kind"] == "reject":
+        return Verdict(Outcome.REJECTED, run.request["reason"]), None
+
+    source = here.sources.match(run.account, run.file)
+    if source is None:
+        expected = ", ".join(one.pattern for one in here.sources.of(run.account))
+        return Verdict(Outcome.UNRECOGNISED, f"Expected are: {expected}."), None
+    feed, mode = here.catalogue[source.feed], Mode(source.mode)
+    report.source, report.feed = source.name, feed.name
+    source_id = _recognise(here, run, source)
+
+    with here.db.read() as tx:
+        before = standings.of(tx, source_id)
+        last = runs.find(tx, before.run) if before.run else None
+    after = Standing(run.id, report.sha256, _form(feed, source))
+    if before.landing_id is not None and before.landing_id > run.landing_id:
+        return Verdict(Outcome.SUPERSEDED), None
+    if last is not None and (before.sha256, before.form) == (after.sha256, after.form) and receipt.repeat(last, report):
+        return Verdict(Outcome.UNCHANGED), None
+
+    staging = archive.fresh_staging(here.zone, run)
+    try:
+        found = examine(path, name=run.file, feed=feed, rejects_to=staging / "rejects.csv")
+    except UnreadableFile as unreadable:
+        return Verdict(Outcome.REJECTED, str(unreadable)), None
+    found.tell(report)
+    _advance(here, run, State.READ)
+    early = verdict.on_rows(feed, found, known_source=last is not None)
+    if early is not None:
+        archive.fsync_staging(staging)
+        return early, None
+    _advance(here, run, State.VALIDATED)
+
+    with here.db.read() as tx:
+        rows = account_data.rows_of(tx, feed, source_id)
+    changes = reconcile(feed, mode=mode, standing=rows, found=found)
+    changes.tell(report)
+    if not changes.empty:
+        changes.save(staging / "changes.parquet")
+    archive.fsync_staging(staging)
+    _advance(here, run, State.RECONCILED)
+    judged = verdict.on_changes(
+        here.settings.guards, feed, mode, found, changes, known_source=last is not None, request=run.request
+    )
+    return judged, Application(feed, source_id, changes, after) if judged.applies else None
+
+
+def _recognise(here: Context, run: Run, source: Source) -> int:
+    with here.db.write() as tx:
+        source_id = here.sources.id_of(tx, run.account_id, source)
+        runs.advance(tx, run, State.RECOGNISED, owner=here.owner, source_id=source_id)
+    return source_id
+
+
+def _was_resumed(here: Context, run: Run) -> bool:
+    with here.db.read() as tx:
+        notes = landing_record.find(tx, run.landing_id)
+    return notes is not None and notes.resumed
+
+
+def _form(feed: Feed, source: Source) -> str:
+    return hashlib.sha256(f"{_RULES_VERSION} {source.mode} {feed!r}".encode()).hexdigest()
+
+
+def _advance(here: Context, run: Run, to: State) -> None:
+    with here.db.write() as tx:
+        runs.advance(tx, run, to, owner=here.owner)
+
+
+def _commit(here: Context, run: Run, report: Report, judged: Verdict, application: Application | None = None) -> None:
+    """The one transaction: the outcome, the report, the data, what the source stands at, and what it supersedes."""
+    report.reason = judged.reason
+    report.hold = judged.hold.as_dict() if judged.hold else None
+    if application is None:
+        report.nothing_applied()
+    with here.db.write() as tx:
+        runs.advance(
+            tx,
+            run,
+            State.APPLIED,
+            owner=here.owner,
+            outcome=judged.outcome.value,
+            finished_at=iso(now()),
+            sha256=report.sha256,
+            bytes=report.bytes,
+            report=report.as_dict(),
+        )
+        if application is not None:
+            _apply(tx, run, application)
+
+
+def _apply(tx: sa.Connection, run: Run, what: Application) -> None:
+    feed, source_id, changes = what.feed, what.source_id, what.changes
+    account_data.add(tx, feed, source_id, run.serial, changes.added)
+    account_data.change(tx, feed, source_id, run.serial, changes.changed)
+    account_data.change(tx, feed, source_id, run.serial, changes.reactivated)
+    account_data.end(tx, feed, source_id, run.serial, changes.deactivated)
+    standings.set_to(tx, source_id, what.standing)
+    runs.supersede_older(tx, run, source_id)

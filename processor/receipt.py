@@ -1,0 +1,220 @@
+"""The receipt: what became of one landing, for scripts (JSON) and for people (text).
+
+It is made from the run's committed report alone, so that it can be written again after any crash.
+"""
+
+import json
+import re
+import textwrap
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from landingzone.clock import iso, now
+from landingzone.landing import moment_of
+from landingzone.zone import Zone, write_file
+from processor.run import Outcome, Run
+
+REJECTS_SHOWN = 100
+"""How many rejects stand in the receipt itself; the reject file has all."""
+
+ROWS = ("read", "accepted", "rejected", "added", "changed", "unchanged", "deactivated", "reactivated", "collapsed")
+_LANDED = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+_SENTENCES = {
+    Outcome.IMPORTED: "Imported. Every row was taken.",
+    Outcome.IMPORTED_WITH_REJECTS: (
+        "Imported, but some rows were rejected. What was known of them before stays as it was. "
+        "Correct them in your system and send the whole file again."
+    ),
+    Outcome.UNCHANGED: "Nothing has changed since the last import; nothing had to be done.",
+    Outcome.HELD: "Not imported yet: this file waits for an operator. Nothing was changed.",
+    Outcome.SUPERSEDED: "Not imported: a newer file has taken this one's place. Nothing was changed by this one.",
+    Outcome.REJECTED: "Not imported: the file cannot be used. Nothing was changed.",
+    Outcome.UNRECOGNISED: "Not imported: nobody expects a file of this name. Nothing was changed.",
+    Outcome.WITHDRAWN: "Withdrawn: the file was removed before its import began. Nothing was changed.",
+    Outcome.FAILED: (
+        "Not imported: something went wrong on our side. Nothing was changed. "
+        "The operator has been told; you need not send the file again."
+    ),
+}
+
+
+@dataclass
+class Report:
+    """What a run has found; becomes the receipt's body and is kept with the run.
+
+    `rows` counts: read = accepted + rejected, always; accepted = added + changed + unchanged + collapsed.
+    """
+
+    bytes: int = 0
+    sha256: str = ""
+    source: str | None = None
+    feed: str | None = None
+    rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ROWS, 0))
+    rejects: list[dict[str, Any]] = field(default_factory=list)
+    reject_counts: dict[str, int] = field(default_factory=dict)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+    tolerated: list[dict[str, str]] = field(default_factory=list)
+    hold: dict[str, Any] | None = None
+    resumed: bool = False
+    reason: str = ""
+
+    def nothing_applied(self) -> None:
+        """The run changes nothing: what would have changed is not to be read as what has."""
+        for name in ("added", "changed", "deactivated", "reactivated"):
+            self.rows[name] = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self)
+
+
+def repeat(last: Run, report: Report) -> bool:
+    """Take over what was said of the same bytes when they were applied; False if they had rejects.
+
+    Then the file is read again, so that its rejects are listed again.
+    """
+    said = last.report or {}
+    if not said or said["rows"]["rejected"]:
+        return False
+    accepted = said["rows"]["accepted"] - said["rows"]["collapsed"]
+    report.rows |= {name: said["rows"][name] for name in ("read", "accepted", "collapsed")} | {"unchanged": accepted}
+    report.warnings, report.tolerated = said["warnings"], said["tolerated"]
+    return True
+
+
+def write(zone: Zone, run: Run, *, as_latest: bool) -> None:
+    """Write a run's receipt into the archive and where the customer fetches it, and the reject file if there is one."""
+    told = body(run)
+    stem = f"{run.landing_id}-{run.file}"
+    archived, folder = zone.archive_folder(run.landing), zone.receipts_folder(run.account)
+    rejects = archived / f"{run.attempt}.rejects.csv"
+    if told["rows"]["rejected"] and rejects.is_file():
+        write_file(folder / f"{stem}.rejects.csv", rejects.read_bytes())
+    for ending, content in (("json", as_json(told)), ("txt", as_text(told))):
+        write_file(archived / f"{run.attempt}.receipt.{ending}", content)
+        write_file(folder / f"{stem}.receipt.{ending}", content)
+        if as_latest:
+            write_file(folder / f"latest-{run.source}.receipt.{ending}", content)
+
+
+def remove_old(zone: Zone, *, days: int) -> None:
+    """Remove receipts from the customers' view after their time; the archive keeps them. `latest-*` stay."""
+    limit = now() - timedelta(days=days)
+    for account in zone.accounts_with("receipts"):
+        for path in zone.receipts_folder(account).iterdir():
+            landing = _LANDED.match(path.name)
+            if landing and moment_of(landing[0]) < limit:
+                path.unlink(missing_ok=True)
+
+
+def body(run: Run) -> dict[str, Any]:
+    """The receipt of a run with an outcome, as JSON values."""
+    assert run.outcome is not None
+    return compose(
+        run.outcome,
+        run.report or Report().as_dict(),
+        landing_id=run.landing_id,
+        attempt=run.attempt,
+        account=run.account,
+        file=run.file,
+        landed_at=iso(run.landing.landed_at),
+        finished_at=run.finished_at,
+    )
+
+
+def compose(
+    outcome: Outcome,
+    report: dict[str, Any],
+    *,
+    landing_id: str | None,
+    attempt: int,
+    account: str | None,
+    file: str,
+    landed_at: str | None,
+    finished_at: str | None,
+) -> dict[str, Any]:
+    """A receipt as JSON values; a dry run has no landing, hence no id and no times."""
+    return {
+        "landing_id": landing_id,
+        "attempt": attempt,
+        "account": account,
+        "source": report["source"],
+        "file": file,
+        "bytes": report["bytes"],
+        "sha256": report["sha256"],
+        "feed": report["feed"],
+        "outcome": outcome.value,
+        "landed_at": landed_at,
+        "finished_at": finished_at,
+        "resumed": report["resumed"],
+        "rows": report["rows"],
+        "rejects": report["rejects"],
+        "reject_counts": report["reject_counts"],
+        "warnings": report["warnings"],
+        "tolerated": report["tolerated"],
+        "hold": report["hold"],
+        "message": " ".join(part for part in (_SENTENCES[outcome], report["reason"]) if part),
+    }
+
+
+def as_json(receipt: dict[str, Any]) -> bytes:
+    """For scripts: UTF-8."""
+    return (json.dumps(receipt, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def as_text(receipt: dict[str, Any]) -> bytes:
+    """For people: UTF-8, lines ended as Windows' editors expect, at most 100 columns wide where values allow."""
+    rows = receipt["rows"]
+    lines = [f"RECEIPT  {receipt['file']}", "", *_wrap(receipt["message"]), ""]
+    if receipt["hold"]:
+        lines += [*_wrap(f"Why it waits: {receipt['hold']['message']}"), ""]
+    if receipt["landing_id"]:
+        lines += [
+            f"Account      {receipt['account']}",
+            f"Arrived      {receipt['landed_at']} (UTC), {receipt['bytes']:,} bytes{_resumed(receipt)}",
+            f"Finished     {receipt['finished_at']} (UTC)",
+            f"Receipt      {receipt['landing_id']}, attempt {receipt['attempt']}",
+        ]
+    lines += [f"Read as      {receipt['feed'] or '-'}", f"SHA-256      {receipt['sha256'] or '-'}", ""]
+    if rows["read"]:
+        lines += [
+            f"Rows read    {rows['read']:>12,}",
+            f"  accepted   {rows['accepted']:>12,}",
+            f"  rejected   {rows['rejected']:>12,}",
+            "What changed in the account:",
+            f"  added      {rows['added']:>12,}",
+            f"  changed    {rows['changed']:>12,}",
+            f"  unchanged  {rows['unchanged']:>12,}",
+            f"  deactivated{rows['deactivated']:>12,}",
+            "",
+        ]
+    if receipt["reject_counts"]:
+        lines += ["Rejected rows (each with the line in your file):"]
+        for reject in receipt["rejects"]:
+            place = f"  line {reject['line']}" + (f", {reject['field']}" if reject["field"] else "")
+            lines += _wrap(f"{place}: {reject['message']}", indent="      ")
+        more = rows["rejected"] - len({reject["line"] for reject in receipt["rejects"]})
+        lines += [f"  ... and {more:,} more; the .rejects.csv beside this receipt lists all." if more > 0 else "", ""]
+    if receipt["warnings"]:
+        lines += ["Worth a look (these rows were taken):"]
+        for warning in receipt["warnings"]:
+            where = f" Lines {', '.join(map(str, warning['lines'][:10]))}" if warning["lines"] else ""
+            also = ", ..." if warning["count"] > len(warning["lines"][:10]) and where else ""
+            lines += _wrap(f"  {warning['count']:,} x {warning['message']}{where}{also}", indent="      ")
+        lines += [""]
+    if receipt["tolerated"]:
+        lines += ["Taken, although it differs from the format that we ask for:"]
+        for note in receipt["tolerated"]:
+            lines += _wrap(f"  {note['message']}", indent="      ")
+        lines += [""]
+    return "\r\n".join(lines).encode()
+
+
+def _resumed(receipt: dict[str, Any]) -> str:
+    return ", continued after a cut" if receipt["resumed"] else ""
+
+
+def _wrap(text: str, indent: str = "") -> list[str]:
+    return textwrap.wrap(text, 100, subsequent_indent=indent, break_long_words=False, drop_whitespace=True)

@@ -1,0 +1,47 @@
+"""What operators ask for: a retry, an approval, a rejection. Each becomes an attempt of its own, and is audited."""
+
+from typing import Any
+
+from landingzone import audit
+from landingzone.db import Database
+from processor import run as runs
+from processor.run import Outcome, Run, RunError
+
+
+def retry(db: Database, run_id: str, *, actor: str) -> str:
+    """Ask for another attempt of a file that was not imported; returns the new run's id. Raises RunError if it was."""
+    return _ask(db, run_id, {"kind": "retry"}, allowed=runs.RETRYABLE, actor=actor)
+
+
+def approve(db: Database, run_id: str, *, actor: str) -> str:
+    """Approve a held run as it was shown: it is computed again, and held again if it has become worse.
+
+    Raises RunError if the run is not held.
+    """
+    with db.read() as tx:
+        hold = (runs.get(tx, run_id).report or {}).get("hold") or {}
+    request = {"kind": "approve", "code": hold.get("code"), "figures": hold.get("figures", {})}
+    return _ask(db, run_id, request, allowed=(Outcome.HELD,), actor=actor)
+
+
+def reject(db: Database, run_id: str, *, reason: str, actor: str) -> str:
+    """Reject a held run, with a reason that the customer reads. Raises RunError if the run is not held."""
+    return _ask(db, run_id, {"kind": "reject", "reason": reason}, allowed=(Outcome.HELD,), actor=actor)
+
+
+def _ask(db: Database, run_id: str, request: dict[str, Any], *, allowed: tuple[Outcome, ...], actor: str) -> str:
+    with db.write() as tx:
+        run = runs.get(tx, run_id)
+        newest = runs.get(tx, run.landing_id)
+        if newest.id != run.id:
+            raise RunError(f"Run {run.id} is not the newest attempt of its file; that is {newest.id}.")
+        if run.outcome not in allowed:
+            raise RunError(_refusal(run, request["kind"], allowed))
+        asked = runs.add(tx, run.landing, requested_by=actor, request=request)
+        audit.record(tx, actor=actor, action=f"run.{request['kind']}", account=run.account, run=run.id, asked=asked)
+    return asked
+
+
+def _refusal(run: Run, kind: str, allowed: tuple[Outcome, ...]) -> str:
+    stands = run.outcome.value if run.outcome else f"under way ({run.state.value})"
+    return f"Run {run.id} is {stands}; `{kind}` is for runs that are {' or '.join(allowed)}."

@@ -1,0 +1,262 @@
+"""Runs: the states of the import step, the table of transitions, and the only function that changes one.
+
+A run is one attempt to take one landing through the import step. Its state says how far it is, its outcome how it
+ended. The outcome commits in the transaction of the data; after that a run only moves forward.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from landingzone.clock import iso, now
+from landingzone.errors import LandingZoneError
+from landingzone.landing import Landing
+from landingzone.tables import accounts, landings, runs, sources
+
+
+class State(StrEnum):
+    """How far a run is."""
+
+    LANDED = "landed"
+    CLAIMED = "claimed"
+    RECOGNISED = "recognised"
+    READ = "read"
+    VALIDATED = "validated"
+    RECONCILED = "reconciled"
+    APPLIED = "applied"
+    ARCHIVED = "archived"
+    RECEIPTED = "receipted"
+
+
+class Outcome(StrEnum):
+    """How a run ended. Whatever the end, the file is archived and a receipt written."""
+
+    IMPORTED = "imported"
+    IMPORTED_WITH_REJECTS = "imported_with_rejects"
+    UNCHANGED = "unchanged"
+    HELD = "held"
+    SUPERSEDED = "superseded"
+    REJECTED = "rejected"
+    UNRECOGNISED = "unrecognised"
+    WITHDRAWN = "withdrawn"
+    FAILED = "failed"
+
+
+BEFORE_COMMIT = (State.CLAIMED, State.RECOGNISED, State.READ, State.VALIDATED, State.RECONCILED)
+
+#: From which states each state is entered. Up to the commit a run may begin again at `claimed` (its process died, or
+#: another one took it over) and may end (`applied` means: the outcome is committed, whichever it is).
+TRANSITIONS: dict[State, tuple[State, ...]] = {
+    State.CLAIMED: (State.LANDED, *BEFORE_COMMIT),
+    State.RECOGNISED: (State.CLAIMED,),
+    State.READ: (State.RECOGNISED,),
+    State.VALIDATED: (State.READ,),
+    State.RECONCILED: (State.VALIDATED,),
+    State.APPLIED: (State.LANDED, *BEFORE_COMMIT),
+    State.ARCHIVED: (State.APPLIED,),
+    State.RECEIPTED: (State.ARCHIVED,),
+}
+
+#: Ends after which an operator may ask for another attempt of the same file.
+RETRYABLE = (Outcome.FAILED, Outcome.UNRECOGNISED, Outcome.HELD, Outcome.REJECTED)
+#: Ends that a newer full file of the same source makes pointless.
+SUPERSEDABLE = (Outcome.HELD, Outcome.FAILED)
+
+
+class RunError(LandingZoneError):
+    """The run is not as the command needs it."""
+
+
+class TakenOver(Exception):
+    """Another process has taken this run over, or has finished it: whoever sees this changes nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One attempt to take one landing through the import step.
+
+    Attributes:
+        serial: the database's number, which the account's data refers to.
+        id: `<landing-id>:<attempt>`.
+        account: the account's name; account_id its number.
+        file: the plain file name.
+        source: the source's name, once recognised.
+        feed: the feed's name, once recognised.
+        state: how far it is.
+        outcome: how it ended; None before that.
+        owner: the process that works on it, or did last.
+        request: what an operator asked this attempt for: {"kind": "retry"}, {"kind": "approve", "code", "figures"} (the
+            hold as it was shown), {"kind": "reject", "reason"}; None for a landing's first attempt.
+        report: the receipt's body, once there is an outcome.
+    """
+
+    serial: int
+    id: str
+    landing_id: str
+    attempt: int
+    account_id: int
+    account: str
+    file: str
+    source_id: int | None
+    source: str | None
+    feed: str | None
+    state: State
+    outcome: Outcome | None
+    owner: str | None
+    request: dict[str, Any] | None
+    requested_by: str
+    created_at: str
+    finished_at: str | None
+    sha256: str | None
+    bytes: int | None
+    report: dict[str, Any] | None
+
+    @property
+    def landing(self) -> Landing:
+        """The landing that this run takes through."""
+        return Landing(self.landing_id, self.account, self.file)
+
+
+def own(tx: sa.Connection, run: Run, owner: str) -> None:
+    """Make a process the owner of a run: the one before it can change it no more."""
+    tx.execute(runs.update().where(runs.c.id == run.id).values(owner=owner))
+
+
+def advance(tx: sa.Connection, run: Run, to: State, *, owner: str, **values: Any) -> None:  # noqa: ANN401 - columns
+    """Change a run's state, in the caller's write transaction.
+
+    `values` are further columns of the run that change with the state. Raises TakenOver if the run is not in a state
+    from which `to` is entered, or is owned by another process: then the caller's transaction must not commit.
+    """
+    change = (
+        runs.update()
+        .where(runs.c.id == run.id, runs.c.owner == owner, runs.c.state.in_(TRANSITIONS[to]))
+        .values(state=to.value, **values)
+    )
+    if tx.execute(change).rowcount != 1:
+        raise TakenOver
+
+
+def add(tx: sa.Connection, landing: Landing, *, requested_by: str = "", request: dict[str, Any] | None = None) -> str:
+    """Add the next attempt for a noted landing, in the caller's write transaction; returns the run's id."""
+    attempt = tx.execute(sa.select(sa.func.max(runs.c.attempt)).where(runs.c.landing_id == landing.id)).scalar() or 0
+    run_id = f"{landing.id}:{attempt + 1}"
+    account_id = sa.select(landings.c.account_id).where(landings.c.id == landing.id).scalar_subquery()
+    row = runs.insert().values(
+        id=run_id,
+        landing_id=landing.id,
+        attempt=attempt + 1,
+        account_id=account_id,
+        state=State.LANDED.value,
+        requested_by=requested_by,
+        request=request if request is not None else sa.null(),
+        report=sa.null(),
+        created_at=iso(now()),
+    )
+    tx.execute(row)
+    return run_id
+
+
+def exists(tx: sa.Connection, landing_id: str) -> bool:
+    """Whether a landing has a run."""
+    return tx.execute(sa.select(runs.c.serial).where(runs.c.landing_id == landing_id)).first() is not None
+
+
+def find(tx: sa.Connection, run_id: str) -> Run | None:
+    """The run of that id; a landing's id, or the beginning of one that is unique, means its newest attempt."""
+    ends = sa.or_(
+        runs.c.id == run_id,
+        sa.and_(sa.literal(":" not in run_id), runs.c.landing_id.startswith(run_id, autoescape=True)),
+    )
+    found = [_run(row) for row in tx.execute(_QUERY.where(ends).order_by(runs.c.landing_id, runs.c.attempt.desc()))]
+    return found[0] if len({run.landing_id for run in found}) == 1 else None
+
+
+def get(tx: sa.Connection, run_id: str) -> Run:
+    """Like `find`; raises RunError if there is none, or more than one landing begins like that."""
+    run = find(tx, run_id)
+    if run is None:
+        raise RunError(f"No run, or more than one landing, has the id {run_id!r}. `landingzone runs list` shows them.")
+    return run
+
+
+def newest(
+    tx: sa.Connection, *, account: str | None = None, states: tuple[str, ...] = (), limit: int = 50
+) -> list[Run]:
+    """The newest runs first; `states` names states or outcomes."""
+    query = _QUERY.order_by(runs.c.serial.desc()).limit(limit)
+    if account is not None:
+        query = query.where(accounts.c.name == account)
+    if states:
+        query = query.where(
+            sa.or_(runs.c.outcome.in_(states), sa.and_(runs.c.outcome.is_(None), runs.c.state.in_(states)))
+        )
+    return [_run(row) for row in tx.execute(query)]
+
+
+def unfinished(tx: sa.Connection) -> list[Run]:
+    """Every run that has no receipt yet, in order of landing."""
+    return [_run(row) for row in tx.execute(_QUERY.where(runs.c.state != State.RECEIPTED.value).order_by(runs.c.id))]
+
+
+def newest_of_source(tx: sa.Connection, source_id: int) -> Run | None:
+    """The run of a source's newest landing that has an outcome."""
+    query = _QUERY.where(runs.c.source_id == source_id, runs.c.outcome.is_not(None))
+    row = tx.execute(query.order_by(runs.c.landing_id.desc(), runs.c.attempt.desc()).limit(1)).first()
+    return _run(row) if row else None
+
+
+def supersede_older(tx: sa.Connection, run: Run, source_id: int) -> list[str]:
+    """End the held and failed runs of older landings of a source; returns their ids. For the applying transaction."""
+    older = sa.and_(
+        runs.c.source_id == source_id,
+        runs.c.landing_id < run.landing_id,
+        runs.c.outcome.in_([outcome.value for outcome in SUPERSEDABLE]),
+    )
+    ids = list(tx.execute(sa.select(runs.c.id).where(older)).scalars())
+    if ids:
+        values = {"outcome": Outcome.SUPERSEDED.value, "superseded_by": run.id}
+        tx.execute(runs.update().where(runs.c.id.in_(ids)).values(**values))
+    return ids
+
+
+def superseded_by(tx: sa.Connection, run: Run) -> list[Run]:
+    """The runs that a run has superseded, newest attempt of each landing: their receipts must say so."""
+    found = [_run(row) for row in tx.execute(_QUERY.where(runs.c.superseded_by == run.id).order_by(runs.c.id))]
+    return list({one.landing_id: one for one in found}.values())
+
+
+_QUERY = (
+    sa.select(
+        runs.c.serial,
+        runs.c.id,
+        runs.c.landing_id,
+        runs.c.attempt,
+        runs.c.account_id,
+        accounts.c.name.label("account"),
+        landings.c.name.label("file"),
+        runs.c.source_id,
+        sources.c.name.label("source"),
+        sources.c.feed,
+        runs.c.state,
+        runs.c.outcome,
+        runs.c.owner,
+        runs.c.request,
+        runs.c.requested_by,
+        runs.c.created_at,
+        runs.c.finished_at,
+        runs.c.sha256,
+        runs.c.bytes,
+        runs.c.report,
+    )
+    .join(landings, landings.c.id == runs.c.landing_id)
+    .join(accounts, accounts.c.id == runs.c.account_id)
+    .outerjoin(sources, sources.c.id == runs.c.source_id)
+)
+
+
+def _run(row: Any) -> Run:  # noqa: ANN401 - a row of _QUERY, whose type has no end
+    fields = row._asdict()
+    return Run(**{**fields, "state": State(row.state), "outcome": Outcome(row.outcome) if row.outcome else None})

@@ -1,0 +1,123 @@
+"""The processor as a service: watches, takes in, runs, until it is told to stop."""
+
+import fcntl
+import os
+import signal
+import threading
+import time
+from types import FrameType
+from typing import IO
+
+import structlog
+
+from landingzone.db import Database
+from landingzone.errors import LandingZoneError
+from landingzone.feed import load_catalogue
+from landingzone.settings import Settings
+from landingzone.source import Sources
+from landingzone.zone import FILE_MODE, Zone
+from processor import account_data, receipt
+from processor.context import Context, owner_name
+from processor.durable import Durable
+from processor.durable_steps import durable_steps, wait_for_room
+from processor.inbox_watch import InboxWatch
+from processor.intake import Intake
+
+log = structlog.get_logger()
+
+_REQUESTED_EVERY = 1.0
+_SWEEP_EVERY = 3600.0
+_LOCK_TRIES = 60
+
+
+class NodeTaken(LandingZoneError):
+    """Another processor of this name is running."""
+
+
+def open_context(settings: Settings, db: Database) -> Context:
+    """What every step works with, with the account's tables made."""
+    catalogue = load_catalogue(extra=settings.feeds)
+    account_data.ensure_tables(db, catalogue)
+    return Context(settings, db, Zone(settings.root), catalogue, Sources(db, catalogue), owner_name(settings.node))
+
+
+def serve(settings: Settings, db: Database) -> None:
+    """Run until SIGTERM or SIGINT; what is under way then is finished, or taken up at the next start."""
+    stopping = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    db.migrate()
+    here = open_context(settings, db)
+    here.zone.prepare()
+    lock = _only_one(settings)
+    here.zone.take_reserve(settings.reserve_mebibytes)
+    durable = Durable(
+        settings.workflows_url,
+        node=settings.node,
+        workers=settings.processor.workers,
+        poll_seconds=settings.processor.poll_seconds,
+        steps=durable_steps(here),
+        on_disk_full=lambda: wait_for_room(here),
+    )
+    watch = InboxWatch(settings.root / "inbox", settings.processor.watch)
+    durable.start()
+    watch.start()
+    log.info("processor.started", node=settings.node, workers=settings.processor.workers)
+    _work(here, Intake(here, durable), watch, stopping)
+    log.info("processor.stopping")
+    watch.stop()
+    durable.stop(drain_seconds=int(settings.door.drain_seconds))
+    log.info("processor.stopped")
+    lock.close()
+    os._exit(
+        0
+    )  # a run that waits for room on a full disk must not keep the process alive; it goes on at the next start
+
+
+def _only_one(settings: Settings) -> IO[bytes]:
+    """Hold the lock of this node's processor; a predecessor that is just ending is waited for.
+
+    Raises NodeTaken if another process keeps it: two of one name would take each other's runs for their own.
+    """
+    path = settings.root / f".processor-{settings.node}.lock"
+    lock = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, FILE_MODE), "r+b")
+    for left in range(_LOCK_TRIES, -1, -1):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not left:
+                raise NodeTaken(
+                    f"Another processor runs as {settings.node!r} here; give each its own `node`."
+                ) from None
+            time.sleep(0.5)
+        else:
+            break
+    return lock
+
+
+def _work(here: Context, intake: Intake, watch: InboxWatch, stopping: threading.Event) -> None:
+    settings = here.settings.processor
+    next_scan = next_requested = next_sweep = 0.0
+    while not stopping.is_set():
+        try:
+            present = time.monotonic()
+            if present >= next_scan:
+                watch.revive()
+                here.zone.take_reserve(here.settings.reserve_mebibytes)
+                intake.scan()
+                next_scan = present + settings.rescan_seconds
+            if present >= next_requested:
+                intake.take_requested()
+                next_requested = present + _REQUESTED_EVERY
+            if present >= next_sweep:
+                receipt.remove_old(here.zone, days=settings.receipt_days)
+                next_sweep = present + _SWEEP_EVERY
+            for account in watch.wait(min(0.5, settings.rescan_seconds)):
+                intake.scan_account(account)
+        except Exception as error:
+            log.error("processor.scan_failed", exc_info=error)
+            stopping.wait(1)

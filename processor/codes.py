@@ -242,7 +242,7 @@ ALL: tuple[Code, ...] = (
     Code("compressed_gzip", _TOLERATED, "The file came compressed with gzip.", "gzip."),
     Code("compressed_zip", _TOLERATED, "The file came in a zip archive.", "zip with one member."),
     Code("compressed_zstd", _TOLERATED, "The file came compressed with zstd.", "Zstandard."),
-    Code("spreadsheet", _TOLERATED, "The file is a spreadsheet rather than CSV.", "A workbook (.xlsx and relatives)."),
+    Code("spreadsheet", _TOLERATED, "The file is a spreadsheet rather than CSV.", "A workbook (.xlsx, .xlsm, .xls)."),
     Code(
         "spreadsheet_numbers",
         _TOLERATED,
@@ -321,7 +321,7 @@ ALL: tuple[Code, ...] = (
         "spreadsheet_unreadable",
         _UNREADABLE,
         "The workbook cannot be opened: save it again as .xlsx or as CSV.",
-        "A workbook that is damaged or too old.",
+        "A workbook that is damaged, or of a kind that is not read (.xlsb, .ods).",
     ),
 )
 
@@ -332,6 +332,12 @@ def by_code() -> dict[str, Code]:
 
 
 _BY_CODE = by_code()
+
+#: The codes of each kind, by name, in the order of the documentation.
+REJECTS = {each.code: each for each in ALL if each.kind is Severity.REJECT}
+WARNINGS = {each.code: each for each in ALL if each.kind is Severity.WARNING}
+TOLERATED = {each.code: each for each in ALL if each.kind is Severity.TOLERATED}
+UNREADABLE = {each.code: each for each in ALL if each.kind is Severity.UNREADABLE}
 
 
 def message(code: str, *, field: str = "", limit: int = 0, line: int = 0, count: int = 0) -> str:

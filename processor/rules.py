@@ -116,4 +116,4 @@ def identifiers(feed: Feed) -> tuple[str, ...]:
 
 def like_a_number(value: pl.Expr) -> pl.Expr:
     """An identifier that a spreadsheet has rewritten: `1001.0`."""
-    return value.str.ends_with(".0") & value.str.contains(r"^[0-9]+\.0$")
+    return value.str.contains(r"^[0-9]+\.0$")

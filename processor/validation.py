@@ -21,6 +21,9 @@ from processor.reading import Batch, Damage
 from processor.reading.table import shorten
 
 _LINES_KEPT: Final = 20
+_FORMS_KEPT: Final = 5000
+"""Different values of a field up to which lost leading zeros are looked for."""
+
 _SECOND_FAMILY: Final = 1000
 """Seeds from here on give hashes that are independent of the first ones."""
 
@@ -114,7 +117,7 @@ class _Rule:
 
 
 class Validator:
-    """Checks the batches of one file, in order. Its state: keys seen so far (24 bytes a row), and counts."""
+    """Checks the batches of one file, in order. Its state: keys seen so far (some 40 bytes a row), and counts."""
 
     def __init__(self, feed: Feed, mapping: Mapping, options: Options | None = None) -> None:
         self._feed = feed
@@ -127,6 +130,7 @@ class Validator:
         ]
         self._seen = _Seen()
         self._shared = {name: _Seen() for name in feed.shared_is_warned}
+        self._longest_forms: dict[str, dict[str, str]] = {name: {} for name in rules.identifiers(feed)}
         self._warned: dict[tuple[str, str], tuple[int, list[int]]] = {}
         self._reject_counts: Counter[str] = Counter()
         self._rejects: list[Reject] = []
@@ -317,8 +321,29 @@ class Validator:
         """Warnings that look at accepted values only."""
         for name in rules.identifiers(self._feed):
             if name in self._mapping.columns:
-                odd = good.select(rules.like_a_number(pl.col(name))).to_series()
-                self._warn("number_like", name, good["line"].filter(odd))
+                odd = good.select("line", name).filter(pl.col(name).str.ends_with(".0"))
+                self._warn("number_like", name, odd.filter(rules.like_a_number(pl.col(name)))["line"])
+                self._warn_lost_zeros(good, name)
+
+    def _warn_lost_zeros(self, good: pl.DataFrame, name: str) -> None:
+        """Warn of identifiers that are another one without its leading zeros (`14` where `014` came before).
+
+        Only of fields with few different values, such as schools: more cannot be kept for a file of any length.
+        """
+        longest = self._longest_forms.get(name)
+        if longest is None:
+            return
+        values = good[name].unique()
+        if len(longest) + len(values) > _FORMS_KEPT:
+            del self._longest_forms[name]
+            return
+        numbers = values.filter(values.str.contains(r"^[0-9]+$")).to_list()
+        for value in numbers:
+            number = value.lstrip("0")
+            longest[number] = max(longest.get(number, ""), value, key=len)
+        short = [value for value in numbers if len(value) < len(longest[value.lstrip("0")])]
+        if short:
+            self._warn("zeros_lost", name, good["line"].filter(good[name].is_in(short)))
 
     def _warn(self, code: str, name: str, lines: pl.Series) -> None:
         if not len(lines):
@@ -411,32 +436,26 @@ class _Repeats:
     first: npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class _SortedRun:
-    """Keys of some batches, sorted, with what belongs to each."""
-
-    key: npt.NDArray[np.uint64]
-    check: npt.NDArray[np.uint32]
-    row: npt.NDArray[np.uint64]
-    line: npt.NDArray[np.uint32]
-
-
 class _Seen:
-    """The keys seen so far, as hashes: 24 bytes a row, in sorted runs, behind a table that knows most new keys at once.
+    """The keys seen so far: a hash table over numpy arrays, 24 bytes a row and 8 to 16 for the table.
 
     Two rows count as one key where 96 bits of two independent hashes agree: over 35 million rows the chance that two
-    different keys do so is 1 in 10^14. Rows count as identical where 64 further bits agree.
+    different keys do so is 1 in 10^14. Rows of one key count as identical where 64 further bits agree.
     """
 
-    _LARGEST_RUN: Final = 4_000_000
-    _SLOTS_PER_ROW: Final = 8
-    _MOST_SLOT_BITS: Final = 27
+    _FIRST_BITS: Final = 10
+    _FULL: Final = 0.6
+    _AT_ONCE: Final = 1 << 17
+    _REHASHED_AT_ONCE: Final = 1 << 20
 
     def __init__(self) -> None:
-        self._runs: list[_SortedRun] = []
-        self._rows = 0
-        self._slot_bits = 16
-        self._slots = np.zeros(1 << self._slot_bits, dtype=np.bool_)
+        self._count = 0
+        self._key = np.zeros(0, dtype=np.uint64)
+        self._check = np.zeros(0, dtype=np.uint32)
+        self._row = np.zeros(0, dtype=np.uint64)
+        self._line = np.zeros(0, dtype=np.uint32)
+        self._bits = self._FIRST_BITS
+        self._table = self._empty_table()
 
     def add(
         self,
@@ -447,79 +466,71 @@ class _Seen:
         line: npt.NDArray[np.int64],
     ) -> _Repeats | None:
         """Take in rows; gives which of them repeat an earlier key, None if none does."""
-        if not len(key):
+        start, stop = self._count, self._count + len(key)
+        self._store(start, stop, key, check, row, line)
+        ids = np.arange(start, stop, dtype=np.int64)
+        if stop > self._FULL * len(self._table):
+            self._grow(start, stop)
+        owners = self._owners(ids)
+        repeated = owners != ids
+        if not repeated.any():
             return None
-        order = np.argsort(key, kind="stable")
-        keys = key[order]
-        new_key = np.concatenate(([True], keys[1:] != keys[:-1]))
-        heads = order[new_key]
         status = np.zeros(len(key), dtype=np.uint8)
-        first = line.copy()
-        first_row = row.copy()
-        self._find(key, check, heads, first, first_row, status)
-        repeated = bool(status.any())
-        if len(heads) < len(key):
-            repeated = True
-            group = np.cumsum(new_key) - 1
-            later, head = order[~new_key], heads[group[~new_key]]
-            same = check[later] == check[head]
-            later, head = later[same], head[same]
-            first[later], first_row[later] = first[head], first_row[head]
-            status[later] = np.where(first_row[later] == row[later], _IDENTICAL, _DIFFERENT)
-        kept = order[status[order] == _NEW]
-        self._keep(
-            _SortedRun(key[kept], (check[kept] >> 32).astype(np.uint32), row[kept], line[kept].astype(np.uint32))
-        )
-        return _Repeats(status, first) if repeated else None
+        status[repeated] = np.where(self._row[owners[repeated]] == row[repeated], _IDENTICAL, _DIFFERENT)
+        return _Repeats(status, self._line[owners].astype(np.int64))
 
-    def _find(
+    def _owners(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """For each stored row the first one with its key, entering those that are the first themselves.
+
+        Linear probing, all rows at once, one slot a round. Of rows that want one free slot the first gets it. The
+        rows go in the order of their slots, roughly, so that memory is walked and not jumped about in.
+        """
+        owners = ids.copy()
+        near = np.argsort((self._key[ids] >> np.uint64(48)).astype(np.uint16), kind="stable")
+        for first in range(0, len(ids), self._AT_ONCE):
+            self._enter(ids[near[first : first + self._AT_ONCE]], owners, int(ids[0]))
+        return owners
+
+    def _enter(self, pending: npt.NDArray[np.int64], owners: npt.NDArray[np.int64], start: int) -> None:
+        """Enter some rows; where another has their key, note it in `owners`, which begins with row `start`."""
+        slots = (self._key[pending] >> np.uint64(64 - self._bits)).astype(np.int64)
+        while len(pending):
+            found = self._table[slots]
+            free = found < 0
+            wanting, wanted = pending[free], slots[free]
+            self._table[wanted[::-1]] = wanting[::-1]
+            lost = np.flatnonzero(self._table[wanted] != wanting)
+            taken = np.flatnonzero(~free)
+            found = np.concatenate((found[taken], self._table[wanted[lost]])).astype(np.int64)
+            pending = np.concatenate((pending[taken], wanting[lost]))
+            slots = np.concatenate((slots[taken], wanted[lost]))
+            same = (self._key[found] == self._key[pending]) & (self._check[found] == self._check[pending])
+            owners[pending[same] - start] = found[same]
+            pending, slots = pending[~same], (slots[~same] + 1) & (len(self._table) - 1)
+
+    def _store(
         self,
+        start: int,
+        stop: int,
         key: npt.NDArray[np.uint64],
         check: npt.NDArray[np.uint64],
-        heads: npt.NDArray[np.int64],
-        first: npt.NDArray[np.int64],
-        first_row: npt.NDArray[np.uint64],
-        status: npt.NDArray[np.uint8],
+        row: npt.NDArray[np.uint64],
+        line: npt.NDArray[np.int64],
     ) -> None:
-        """Look the first row of each key up among the earlier batches, and note what was found there."""
-        if not self._runs:
-            return
-        perhaps = heads[self._slots[self._slot(key[heads])]]
-        for run in self._runs:
-            at = np.minimum(np.searchsorted(run.key, key[perhaps]), len(run.key) - 1)
-            hit = (run.key[at] == key[perhaps]) & (run.check[at] == (check[perhaps] >> 32).astype(np.uint32))
-            if hit.any():
-                there, here = at[hit], perhaps[hit]
-                status[here] = np.where(run.row[there] == first_row[here], _IDENTICAL, _DIFFERENT)
-                first[here], first_row[here] = run.line[there], run.row[there]
+        if stop > len(self._key):
+            room = stop + (stop >> 2)
+            for array in (self._key, self._check, self._row, self._line):
+                array.resize(room, refcheck=False)
+        self._key[start:stop], self._row[start:stop] = key, row
+        self._check[start:stop], self._line[start:stop] = check >> np.uint64(32), line
+        self._count = stop
 
-    def _slot(self, key: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-        return key >> np.uint64(64 - self._slot_bits)
+    def _grow(self, entered: int, stop: int) -> None:
+        """Make the table so large that it is half as full as it may be, and enter again what had been entered."""
+        self._bits = int(2 * stop / self._FULL).bit_length()
+        self._table = self._empty_table()
+        for first in range(0, entered, self._REHASHED_AT_ONCE):
+            self._owners(np.arange(first, min(first + self._REHASHED_AT_ONCE, entered), dtype=np.int64))
 
-    def _keep(self, run: _SortedRun) -> None:
-        if not len(run.key):
-            return
-        self._runs.append(run)
-        self._rows += len(run.key)
-        while len(self._runs) > 1 and len(self._runs[-2].key) <= 2 * len(self._runs[-1].key) < self._LARGEST_RUN:
-            later, earlier = self._runs.pop(), self._runs.pop()
-            self._runs.append(_merged(earlier, later))
-        wanted = (self._rows * self._SLOTS_PER_ROW).bit_length()
-        if wanted > self._slot_bits and self._slot_bits < self._MOST_SLOT_BITS:
-            self._slot_bits = min(wanted + 2, self._MOST_SLOT_BITS)
-            self._slots = np.zeros(1 << self._slot_bits, dtype=np.bool_)
-            for each in self._runs:
-                self._slots[self._slot(each.key)] = True
-        else:
-            self._slots[self._slot(run.key)] = True
-
-
-def _merged(earlier: _SortedRun, later: _SortedRun) -> _SortedRun:
-    key = np.concatenate((earlier.key, later.key))
-    order = np.argsort(key, kind="stable")
-    return _SortedRun(
-        key[order],
-        np.concatenate((earlier.check, later.check))[order],
-        np.concatenate((earlier.row, later.row))[order],
-        np.concatenate((earlier.line, later.line))[order],
-    )
+    def _empty_table(self) -> npt.NDArray[np.int32]:
+        return np.full(1 << self._bits, -1, dtype=np.int32)

@@ -10,6 +10,7 @@ damaged line costs itself and is reported as `Damage`; each departure from the i
     scan.py        the fast pass over the bytes: which lines are beyond doubt
     record.py      the careful way for all others, one record at a time
     delimited.py   the two together, batch by batch
+    spreadsheet.py workbooks, by their cells
 """
 
 from processor.reading.opening import open_file

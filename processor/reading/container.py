@@ -29,7 +29,7 @@ class Kind(StrEnum):
     ZIP = "zip"
     ZSTD = "zstd"
     WORKBOOK = "workbook"
-    """A spreadsheet, in any of the forms that are opened whole (.xlsx, .xlsm, .xlsb, .ods, .xls)."""
+    """A spreadsheet (.xlsx, .xlsm, .xls), which is opened whole."""
 
 
 _OTHER_ARCHIVES = (b"BZh", b"\xfd7zXZ\x00", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\x1f\x9d", b"\x04\x22\x4d\x18")
@@ -109,9 +109,9 @@ def refuse_strange(start: bytes, *, unpacked: bool = False) -> None:
 def _is_workbook(path: Path) -> bool:
     with _zip(path.open("rb")) as archive:
         names = set(archive.namelist())
-        if "[Content_Types].xml" in names and any(name.startswith("xl/workbook") for name in names):
-            return True
-        return "mimetype" in names and "content.xml" in names
+        if "xl/workbook.bin" in names or {"mimetype", "content.xml"} <= names:
+            raise UnreadableFile("spreadsheet_unreadable")
+        return "xl/workbook.xml" in names
 
 
 class _Bounded:

@@ -1,6 +1,7 @@
 """Text with separators, batch by batch: the fast pass, the careful way for what it doubts, both in order again."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,7 +16,7 @@ from processor.reading.record import Damaged, Record, Undecided, is_blank, read_
 from processor.reading.scan import Mask, Offsets, Scan, scan
 from processor.reading.table import Batch, Damage, Limits, OpenedFile, UnreadableFile, column_names, shorten
 
-_HEAD: Final = 256 * 1024
+HEAD_BYTES: Final = 256 * 1024
 
 
 class DelimitedFile(OpenedFile):
@@ -41,31 +42,40 @@ class DelimitedFile(OpenedFile):
 
     def batches(self) -> Iterator[Batch]:
         """The rows, in order. Raises UnreadableFile where the file turns out to be unreadable further down."""
+        return self._batches() if self._whole else _one_ahead(self._batches())
+
+    def _batches(self) -> Iterator[Batch]:
         end, rest, at_end = self._form.line_end, self._rest, self._whole
+        self._rest, wanted = b"", self.limits.batch_bytes
         while rest or not at_end:
-            if not at_end and len(rest) < self.limits.batch_bytes:
-                more = self._stream.read(self.limits.batch_bytes - len(rest))
+            if not at_end and len(rest) < wanted:
+                more = self._stream.read(wanted - len(rest))
                 at_end, rest = not more, rest + more
-                if not at_end and len(rest) < self.limits.batch_bytes:
+                if not at_end and len(rest) < wanted:
                     continue
             cut = rest.rfind(end) + 1
             if at_end and cut < len(rest):
-                if rest[cut:].strip(b"\x1a"):
-                    self.ends_without_line_end = True
-                    self._note("last_line_without_end")
-                rest, cut = rest + end, len(rest) + 1
-            if at_end and not rest:
-                break
-            if len(rest) - cut > self.limits.max_line_bytes or not cut:
+                self._note_missing_end(rest[cut:])
+                rest += end
+                cut = len(rest)
+            if len(rest) - cut > self.limits.max_line_bytes:
                 raise UnreadableFile("line_too_long")
             batch, used = self._batch(rest[:cut], at_end=at_end)
             if batch.frame.height or batch.damaged:
                 yield self._count(batch)
             rest = rest[used:]
+            wanted = self.limits.batch_bytes if used else len(rest) + self.limits.batch_bytes
         self.open_quote_at_end = self._open_quote
+
+    def _note_missing_end(self, last_line: bytes) -> None:
+        if last_line.strip(b"\x1a"):
+            self.ends_without_line_end = True
+            self._note("last_line_without_end")
 
     def _batch(self, data: bytes, *, at_end: bool) -> tuple[Batch, int]:
         """The rows of a stretch of whole lines, and how many of its bytes are used up."""
+        if not data:
+            return Batch(pl.DataFrame(schema={"line": pl.Int64, **self._schema})), 0
         found = scan(data, self._form, marked=self._stream.faulty)
         careful = _Careful()
         lines = len(found.doubtful)
@@ -217,6 +227,15 @@ class _Careful:
             self.open_from = line
 
 
+def _one_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches, each read while its taker still works on the one before."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="reading") as reader:
+        coming = reader.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, batches, None)
+            yield batch
+
+
 def _shown(raw: bytes) -> str:
     return shorten(raw[:2000].decode("utf-8", "replace").replace(MARK, "\ufffd").rstrip("\r"))
 
@@ -230,12 +249,14 @@ def open_delimited(container: Container, *, has_header: HasHeader, limits: Limit
         found = survey(looked_at)
     with ExitStack() as open_files:
         stream = Utf8Stream(open_files.enter_context(container.open()), found)
-        head = stream.read(_HEAD)
-        whole = len(head) < _HEAD
+        head = stream.read(HEAD_BYTES)
+        whole = len(head) < HEAD_BYTES
         line_end = _line_end(found, head)
         decided_on = head if head.endswith(line_end) or not whole else head + line_end
         dialect = decide(decided_on, line_end=line_end, whole=whole, has_header=has_header, limits=limits)
         opened = DelimitedFile(stream, head, dialect, limits=limits, whole=whole, open_files=open_files.pop_all())
+    if whole and dialect.start > len(head):
+        opened._note_missing_end(head[-1:])  # noqa: SLF001
     if found.note:
         opened._note(found.note)  # noqa: SLF001 - within the package
     for note in dialect.notes:

@@ -8,7 +8,7 @@ from processor.reading.record import Damaged, Form, Record, Undecided, is_blank,
 from processor.reading.table import Limits, UnreadableFile
 
 _DELIMITERS = {b",": "", b";": "delimiter_semicolon", b"\t": "delimiter_tab", b"|": "delimiter_pipe"}
-_SAMPLE_RECORDS = 50
+_SAMPLE_LINES = 20
 
 HasHeader = Callable[[tuple[str, ...]], bool]
 
@@ -58,9 +58,11 @@ def decide(head: bytes, *, line_end: bytes, whole: bool, has_header: HasHeader, 
         start, lines_before = end, lines_before + 1
     if whole and not head[start:].strip():
         raise UnreadableFile("empty_file")
+    first_line = head[start : head.find(line_end, start)]
     forms = [Form(each, line_end, 0, limits) for each in ([named] if named else _DELIMITERS)]
-    samples = [_sample(head, start, form, whole=whole) for form in forms]
-    best = max(samples, key=lambda sample: _score(sample, has_header))
+    samples = [_sample(head, start, form, whole=whole) for form in forms if form.delimiter in first_line]
+    samples = samples or [_sample(head, start, forms[0], whole=whole)]
+    best = max(samples, key=lambda sample: _score(sample, has_header)) if len(samples) > 1 else samples[0]
     notes.extend(filter(None, [_DELIMITERS.get(best.delimiter, "")]))
     form = next(form for form in forms if form.delimiter == best.delimiter)
     first = best.first
@@ -112,8 +114,9 @@ def _score(sample: _Sample, has_header: HasHeader) -> tuple[bool, float, int]:
 def _sample(head: bytes, start: int, form: Form, *, whole: bool) -> _Sample:
     records: list[tuple[str, ...]] = []
     first: Record | None = None
-    at = start
-    while at < len(head) and len(records) < _SAMPLE_RECORDS:
+    at, lines = start, 0
+    while at < len(head) and lines < _SAMPLE_LINES:
+        lines += 1
         line_end = head.find(form.line_end, at)
         if line_end < 0:
             break

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from processor.reading.container import Container, Kind, look_at
 from processor.reading.delimited import open_delimited
+from processor.reading.spreadsheet import open_spreadsheet
 from processor.reading.table import Limits, OpenedFile
 
 _PACKED = {Kind.GZIP: "compressed_gzip", Kind.ZIP: "compressed_zip", Kind.ZSTD: "compressed_zstd"}
@@ -26,6 +27,8 @@ def open_file(
     """
     limits = limits or Limits()
     container: Container = look_at(path, limits)
+    if container.kind is Kind.WORKBOOK:
+        return open_spreadsheet(container, has_header=has_header, limits=limits)
     opened = open_delimited(container, has_header=has_header, limits=limits)
     if container.kind in _PACKED:
         opened._note(_PACKED[container.kind])  # noqa: SLF001 - within the package

@@ -73,8 +73,12 @@ class Undecided:
 
 
 def is_blank(line: bytes, form: Form) -> bool:
-    """Whether a line (without its end) holds nothing but blanks and separators, or the end-of-file mark of DOS."""
-    return not line.strip(_BLANKS + b"\r\x1a" + form.delimiter)
+    """Whether a line holds nothing but blanks (and the end-of-file mark of DOS), or nothing but separators.
+
+    Blanks between separators are values, if empty ones: such a line is a row.
+    """
+    bare = line.rstrip(_CR)
+    return not bare.strip(form.delimiter) or not bare.strip(b" \x1a" if form.delimiter == b"\t" else b" \t\x1a")
 
 
 def read_record(data: bytes, start: int, line_end: int, form: Form, *, at_end: bool) -> Record | Damaged | Undecided:
@@ -180,7 +184,9 @@ def _split(data: bytes, start: int, line_end: int, limit: int, form: Form) -> Re
         if data[after] == end_byte or _before_end(data, after, line_end) == after:
             end = line_end + 1
             return Record(tuple(fields), end, data.count(form.line_end, start, end), spaced, quoted)
-        return Damaged("damaged_quote" if line_end == own_end else "damaged_unclosed")
+        if line_end != own_end:
+            return Damaged("damaged_unclosed")
+        return Damaged("damaged_line_end" if data[after] == _CR[0] else "damaged_quote")
 
 
 def _past(data: bytes, at: int, blanks: bytes) -> int:

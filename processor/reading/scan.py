@@ -54,18 +54,18 @@ def scan(data: bytes, form: Form, *, marked: bool) -> Scan:
         block = content[at:stop]
         ends = np.flatnonzero(block == end)
         lines = np.concatenate((_ZERO, ends[:-1] + 1))
-        bad, block_unquoted = _judge(block, lines, ends, form)
+        bad, bare = _judge(block, lines, ends, form)
         crs = block[ends - 1] == _CR if end == _LF else np.zeros(len(ends), dtype=np.bool_)
         crs[:1] &= bool(ends[0])
         bad |= _empty(ends - lines - crs, form.width)
         if end == _LF and int(np.count_nonzero(block == _CR)) != int(np.count_nonzero(crs)):
-            bare = np.flatnonzero(block == _CR)
-            bare = bare[block[bare + 1] != _LF]
-            bad[np.searchsorted(ends, bare)] = True
+            lone = np.flatnonzero(block == _CR)
+            lone = lone[block[lone + 1] != _LF]
+            bad[np.searchsorted(ends, lone)] = True
         for strange in _strange(data, at, stop, marked=marked):
             bad[np.searchsorted(ends, strange - at)] = True
         with_cr += int(np.count_nonzero(crs & ~bad))
-        unquoted = unquoted or (block_unquoted and not bool(bad.all()))
+        unquoted = unquoted or bool((bare & ~bad).any())
         starts.append(ends + (at + 1))
         doubtful.append(bad)
         at = stop
@@ -76,17 +76,17 @@ _ZERO: Final = np.zeros(1, dtype=np.int64)
 _NO_LINES: Final = np.zeros(0, dtype=np.bool_)
 
 
-def _judge(block: _Bytes, starts: Offsets, ends: Offsets, form: Form) -> tuple[Mask, bool]:
-    """For each line whether its quotes and separators leave a doubt; and whether there are fields without quotes."""
+def _judge(block: _Bytes, starts: Offsets, ends: Offsets, form: Form) -> tuple[Mask, Mask]:
+    """For each line whether its quotes and separators leave a doubt; and whether it has fields without quotes."""
     count, width, delimiter = len(ends), form.width, form.delimiter[0]
     quotes = np.flatnonzero(block == _QUOTE)
     if len(quotes) == 2 * width * count and _all_quoted(
         block, quotes.reshape(count, 2 * width), starts, ends, delimiter
     ):
-        return np.zeros(count, dtype=np.bool_), False
+        return np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.bool_)
     delimiters = np.flatnonzero(block == delimiter)
     if not len(quotes):
-        return _per_line(delimiters, ends) != width - 1, True
+        return _per_line(delimiters, ends) != width - 1, np.ones(count, dtype=np.bool_)
     return _judge_quotes(block, quotes, delimiters, ends, form)
 
 
@@ -102,7 +102,7 @@ def _all_quoted(block: _Bytes, quotes: Offsets, starts: Offsets, ends: Offsets, 
     )
 
 
-def _judge_quotes(block: _Bytes, quotes: Offsets, delimiters: Offsets, ends: Offsets, form: Form) -> tuple[Mask, bool]:
+def _judge_quotes(block: _Bytes, quotes: Offsets, delimiters: Offsets, ends: Offsets, form: Form) -> tuple[Mask, Mask]:
     delimiter, end = form.delimiter[0], form.line_end[0]
     quotes_before_end = np.searchsorted(quotes, ends)
     quotes_before_start = np.concatenate((_ZERO, quotes_before_end[:-1]))
@@ -121,7 +121,7 @@ def _judge_quotes(block: _Bytes, quotes: Offsets, delimiters: Offsets, ends: Off
     opens = (before == delimiter) | (before == end) | (before == _QUOTE)
     closes = (after == delimiter) | (after == end) | (after == _QUOTE) | (after == _CR)
     bad[np.searchsorted(ends, quotes[~np.where(opening, opens, closes)])] = True
-    return bad, bool((quote_count[~bad] < 2 * form.width).any())
+    return bad, quote_count < 2 * form.width
 
 
 def _per_line(offsets: Offsets, ends: Offsets) -> Offsets:

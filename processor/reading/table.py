@@ -16,7 +16,7 @@ _MiB = 1024 * 1024
 _SHOWN = 200
 
 
-class UnreadableFile(LandingZoneError):  # noqa: N818 - it is the outcome that a receipt tells, by its own name
+class UnreadableFile(LandingZoneError):
     """The whole file could not be read; `code` says why, the message what the customer can do."""
 
     def __init__(self, code: str) -> None:
@@ -36,6 +36,7 @@ class Limits:
         max_record_bytes: a record whose quoted value spans lines may have at most this many bytes,
         max_record_lines: and at most this many physical lines; beyond it the quote counts as never closed.
         max_spreadsheet_bytes: unpacked size of a workbook, which has to be read whole.
+        max_spreadsheet_cells: between the corners of a sheet.
         batch_bytes: read at a time; memory is some ten times this.
         damages_kept: entries in `OpenedFile.damaged`; the batches name them all.
     """
@@ -47,7 +48,8 @@ class Limits:
     max_record_bytes: int = 64 * 1024
     max_record_lines: int = 200
     max_spreadsheet_bytes: int = 512 * _MiB
-    batch_bytes: int = 32 * _MiB
+    max_spreadsheet_cells: int = 20_000_000
+    batch_bytes: int = 16 * _MiB
     damages_kept: int = 1000
 
 

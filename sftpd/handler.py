@@ -1,9 +1,11 @@
-"""asyncssh's handler of SFTP packets, with three things changed that it offers no option for.
+"""asyncssh's handler of SFTP packets, with some things changed that it offers no option for.
 
 - It calls `SFTPServer.close()` both for a client's own close and, in `_cleanup`, for every handle still open when
   the client is gone. Only the first may land a file, so `_cleanup` tells the server object beforehand.
   (`channel.is_closing()` does not tell: it is false when the client ends the channel with handles open.)
 - It puts the text of an unexpected exception into its answer. Here that goes to the log, as type and place only.
+- It refuses a write packet that is longer than it says, as rclone 1.60 sends them.
+- It ends a session without an exit status, which scp takes for a failure.
 - It offers extensions that make no sense for a landing zone (hard links, copying on the server, statvfs).
 
 It is installed in place of asyncssh's own, which is made in one place; tests/sftpd/test_handler.py holds the behaviour.
@@ -11,6 +13,7 @@ It is installed in place of asyncssh's own, which is made in one place; tests/sf
 
 import functools
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import asyncssh
 import asyncssh.sftp
@@ -45,7 +48,19 @@ class Handler(SFTPServerHandler):
     async def _cleanup(self, exc: Exception | None) -> None:
         if isinstance(self._server, Jail):
             self._server.client_gone()
+        channel = cast(asyncssh.SSHServerChannel[bytes], self._writer.channel) if self._writer else None
+        if exc is None and channel and not channel.is_closing():
+            channel.exit(0)
         await super()._cleanup(exc)
+
+    async def _process_write(self, packet: SSHPacket) -> int:
+        handle, offset, data = packet.get_string(), packet.get_uint64(), packet.get_string()
+        # rclone 1.60 (Debian 12) sends more bytes after the data than it says: OpenSSH ignores them, asyncssh refuses
+        opened = self._file_handles.get(handle)
+        if opened is None:
+            raise asyncssh.SFTPInvalidHandle("This file is not open.")
+        assert isinstance(self._server, Jail)
+        return self._server.write(opened, offset, data)
 
     async def _process_limits(self, packet: SSHPacket) -> SFTPLimits:
         packet.check_end()

@@ -3,7 +3,7 @@
 from landingzone.errors import LandingZoneError
 
 
-class Refused(LandingZoneError):  # noqa: N818 - an answer to the customer, as are those below
+class Refused(LandingZoneError):
     """The server does not do this."""
 
 

@@ -84,6 +84,7 @@ class Door:
             x11_forwarding=False,
             allow_pty=False,
             allow_scp=False,
+            line_editor=False,
             sftp_factory=self._jail,
             sftp_version=3,
             login_timeout=self.settings.login_seconds,

@@ -1,0 +1,268 @@
+"""Real parts for every test: a zone, accounts with real key pairs, the real service as a process of its own.
+
+A test that asks for `service` shares one running front door (and its zone) with others, and has an account to itself.
+A test that starts, stops or kills services asks for `own_service` or `make_service`, and has a zone to itself.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import pytest
+
+from keys.public_key import PublicKey
+from keys.store import Keys
+from landingzone.command import Installation
+from landingzone.db import Database
+from landingzone.landing import Landing
+from sftpd.host_key import ensure_host_key
+
+START_SECONDS = 30.0
+
+
+@pytest.fixture(scope="session")
+def _empty_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A zone as `landingzone init` makes it; copied for every test, because migrations take a second."""
+    from processor.account_data import ensure_tables
+
+    root = tmp_path_factory.mktemp("zone") / "root"
+    here = Installation(root)
+    here.zone.prepare()
+    database = Database(here.settings.url)
+    database.migrate()
+    ensure_tables(database, here.catalogue)
+    database.close()
+    ensure_host_key(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def _shared_service(_empty_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Service"]:
+    """The front door that tests share, with settings that suit them all."""
+    folder = tmp_path_factory.mktemp("shared")
+    root = Path(shutil.copytree(_empty_root, folder / "root"))
+    service = Service(root, folder / "log.json", settings={"LANDINGZONE_DOOR__SETTLE_SECONDS": "1.5"}).start()
+    yield service
+    service.kill()
+
+
+@pytest.fixture
+def root(request: pytest.FixtureRequest, _empty_root: Path, tmp_path: Path) -> Path:
+    """The root of the test's zone: shared with the running front door, or an empty one of its own."""
+    if "service" in request.fixturenames and "make_service" not in request.fixturenames:
+        return request.getfixturevalue("_shared_service").root
+    return Path(shutil.copytree(_empty_root, tmp_path / "root"))
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def account() -> str:
+    """The name of an account that only this test uses."""
+    return f"springfield-{next(_numbers)}"
+
+
+@pytest.fixture
+def here(root: Path) -> Iterator[Installation]:
+    """The installation at that root."""
+    installation = Installation(root)
+    yield installation
+    installation.db.close()
+
+
+MakeKey = Callable[..., Path]
+
+
+@pytest.fixture
+def make_key(tmp_path: Path) -> MakeKey:
+    """Makes a key pair and returns the private key's path; the public one lies beside it, ending in .pub."""
+
+    def make(name: str = "key", algorithm: str = "ssh-ed25519", **options: Any) -> Path:
+        path = tmp_path / "keys" / name
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        key = asyncssh.generate_private_key(algorithm, comment=f"{name}@test", **options)
+        path.touch(mode=0o600)
+        key.write_private_key(path)
+        key.write_public_key(path.with_name(f"{name}.pub"))
+        return path
+
+    return make
+
+
+MakeAccount = Callable[..., Path]
+
+
+@pytest.fixture
+def make_account(here: Installation, make_key: MakeKey, account: str) -> MakeAccount:
+    """Makes an account with a key of its own and returns the private key's path."""
+
+    def make(name: str = account, **options: Any) -> Path:
+        here.accounts.add(name, title="", time_zone="UTC", actor="test")
+        here.zone.prepare_account(name)
+        key = make_key(name)
+        public = PublicKey.parse(key.with_name(f"{name}.pub").read_bytes())
+        Keys(here.db).add(name, public, actor="test", **options)
+        return key
+
+    return make
+
+
+@dataclass(frozen=True)
+class LandedFile:
+    """One file that has landed: its landing id, plain name, size in bytes and SHA-256 in hex."""
+
+    id: str
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass
+class Service:
+    """The service as a process of its own, on a free port, its JSON log in a file.
+
+    `part` is the command that is started: `sftpd`, or `serve` for the whole. `account` is the one that is meant where
+    none is named; `log_from` the line of the log from which on it is this test's.
+    """
+
+    root: Path
+    log_file: Path
+    part: str = "sftpd"
+    settings: dict[str, str] = field(default_factory=dict)
+    account: str = ""
+    port: int = 0
+    log_from: int = 0
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> "Service":
+        """Start it and wait until the door is open."""
+        seen = len(self.events("door.opened"))
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("LANDINGZONE_")},
+            "LANDINGZONE_DOOR__HOST": "127.0.0.1",
+            "LANDINGZONE_DOOR__PORT": str(self.port),
+            "LANDINGZONE_LOG__FORMAT": "json",
+            **self.settings,
+        }
+        command = [sys.executable, "-m", "landingzone", "--root", str(self.root), self.part]
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        opened = self.wait_for("door.opened", count=seen + 1, seconds=START_SECONDS)
+        self.port = opened["port"]
+        return self
+
+    def stop(self, seconds: float = 45) -> int:
+        """SIGTERM; the exit code."""
+        assert self.process
+        self.process.terminate()
+        return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self.process
+        self.process.kill()
+        self.process.wait(10)
+
+    def pause(self) -> None:
+        """SIGSTOP; goes on after resume()."""
+        assert self.process
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        assert self.process
+        self.process.send_signal(signal.SIGCONT)
+
+    def log_lines(self) -> list[str]:
+        """Every line that was logged."""
+        return self.log_file.read_text().splitlines()[self.log_from :] if self.log_file.exists() else []
+
+    def events(self, name: str | None = None, **values: Any) -> list[dict[str, Any]]:
+        """What was logged under an event name, with these values."""
+        found = []
+        for line in self.log_lines():
+            with contextlib.suppress(json.JSONDecodeError):  # a line that is still being written
+                event = json.loads(line)
+                if name in {None, event.get("event")} and all(event.get(k) == v for k, v in values.items()):
+                    found.append(event)
+        return found
+
+    def wait_for(self, name: str, *, count: int = 1, seconds: float = 10, **values: Any) -> dict[str, Any]:
+        """The count-th event of that name, once it is logged; fails after some seconds, showing the log."""
+        until = time.monotonic() + seconds
+        while len(found := self.events(name, **values)) < count:
+            died = self.process is not None and self.process.poll() is not None
+            if time.monotonic() > until or (died and len(self.events(name, **values)) < count):
+                log = "\n".join(self.log_lines()[-40:])
+                pytest.fail(f"{name} {values} was not logged {count} times:\n{log}")
+            time.sleep(0.02)
+        return found[count - 1]
+
+    def landed(self, account: str = "", *, count: int = 0, seconds: float = 10) -> list[LandedFile]:
+        """What has landed, in order of landing; waits until there are `count`. Here: what waits in the inbox."""
+        until = time.monotonic() + seconds
+        account = account or self.account
+        folder = self.root / "inbox" / account
+        while True:
+            found = sorted(filter(None, (Landing.parse(account, path.name) for path in folder.glob("*"))))
+            if len(found) >= count or time.monotonic() > until:
+                break
+            time.sleep(0.02)
+        assert len(found) >= count, f"{len(found)} landed, not {count}"
+        contents = [(landing, (folder / landing.stored_name).read_bytes()) for landing in found]
+        return [LandedFile(one.id, one.name, len(data), hashlib.sha256(data).hexdigest()) for one, data in contents]
+
+    def uploads(self, account: str = "") -> dict[str, int]:
+        """What lies in uploads/: stored name without its id -> size in bytes."""
+        return {
+            path.name[36:]: path.stat().st_size
+            for path in (self.root / "uploads" / (account or self.account)).glob("*")
+        }
+
+
+MakeService = Callable[..., Service]
+
+
+@pytest.fixture
+def make_service(root: Path, account: str, tmp_path: Path) -> Iterator[MakeService]:
+    """Starts services; whatever still runs at the end is stopped."""
+    started: list[Service] = []
+
+    def make(part: str = "sftpd", **settings: Any) -> Service:
+        """`door__settle_seconds=1` sets LANDINGZONE_DOOR__SETTLE_SECONDS."""
+        given = {f"LANDINGZONE_{name.upper()}": str(value) for name, value in settings.items()}
+        service = Service(root, tmp_path / f"log-{len(started)}.json", part, given, account)
+        started.append(service)
+        return service.start()
+
+    yield make
+    for service in started:
+        if service.process and service.process.poll() is None:
+            service.resume()
+            service.kill()
+
+
+@pytest.fixture
+def own_service(make_service: MakeService) -> Service:
+    """A front door that only this test uses."""
+    return make_service()
+
+
+@pytest.fixture
+def service(_shared_service: Service, account: str) -> Service:
+    """The front door that tests share, seen from this test."""
+    return dataclasses.replace(_shared_service, account=account, log_from=len(_shared_service.log_lines()))

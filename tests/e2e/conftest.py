@@ -1,0 +1,117 @@
+"""Stock clients, each pointed at the service with an account's key and nothing of the user's own configuration."""
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import paramiko
+import pytest
+
+
+def need(program: str) -> str:
+    """The path of a client; without it the test is skipped, and fails in CI."""
+    path = shutil.which(program)
+    if path is None:
+        missing = f"{program} is not installed (apt-get install openssh-client lftp rclone curl sshpass)"
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return path
+
+
+@dataclass
+class Client:
+    """Stock clients of one account; their files lie in `folder`."""
+
+    port: int
+    key: Path
+    folder: Path
+    host_key: str
+    account: str
+    known_hosts: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        self.known_hosts = self.folder / "known_hosts"
+        self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {self.host_key}\n")
+
+    @property
+    def options(self) -> list[str]:
+        """Options that ssh, sftp and scp share: this key only, this host key only, no user configuration."""
+        return [
+            *("-F", "none", "-i", str(self.key)),
+            *("-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none"),
+            *("-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "GlobalKnownHostsFile=/dev/null"),
+            *("-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes"),
+        ]
+
+    def file(self, name: str, content: bytes) -> Path:
+        """A local file to send."""
+        path = self.folder / name
+        path.write_bytes(content)
+        return path
+
+    def run(self, *command: str | Path, **options: Any) -> "subprocess.CompletedProcess[str]":
+        """Run a client in the folder; its output is text."""
+        program, *arguments = map(str, command)
+        given = {"cwd": self.folder, "timeout": 60, "capture_output": True, "text": True, **options}
+        environment = {**os.environ, "HOME": str(self.folder), "SSH_AUTH_SOCK": "", **given.pop("env", {})}
+        return subprocess.run([need(program), *arguments], env=environment, check=False, **given)
+
+    def sftp(self, *commands: str, arguments: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
+        """OpenSSH's sftp with these commands; it stops at the first that fails."""
+        batch = "\n".join(commands) + "\n"
+        where = ("-P", str(self.port), f"{self.account}@127.0.0.1")
+        return self.run("sftp", *self.options, *arguments, "-b", "-", *where, input=batch)
+
+    def ssh(self, *arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
+        """OpenSSH's ssh."""
+        return self.run("ssh", *self.options, "-p", str(self.port), f"{self.account}@127.0.0.1", *arguments, **options)
+
+    def scp(self, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+        """OpenSSH's scp."""
+        return self.run("scp", *self.options, "-P", str(self.port), *arguments)
+
+    def paramiko(self) -> paramiko.SSHClient:
+        """A connected paramiko client: this host key only."""
+        client = paramiko.SSHClient()
+        client.load_host_keys(str(self.known_hosts))
+        client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        client.connect(
+            "127.0.0.1",
+            self.port,
+            self.account,
+            key_filename=str(self.key),
+            allow_agent=False,
+            look_for_keys=False,
+            timeout=20,
+        )
+        client.get_transport().sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return client
+
+
+MakeClient = Callable[..., Client]
+
+
+@pytest.fixture
+def make_client(root: Path, account: str, make_account: Callable[..., Path], tmp_path: Path) -> MakeClient:
+    """Makes a client for an account, which is made with it, at a service."""
+
+    def make(service: Any, name: str = account, *, key: Path | None = None) -> Client:
+        host_key = (root / "hostkeys" / "ssh_host_ed25519_key.pub").read_text().strip()
+        folder = tmp_path / f"client-{name}"
+        return Client(service.port, key or make_account(name), folder, host_key, name)
+
+    return make
+
+
+@pytest.fixture
+def client(request: pytest.FixtureRequest, make_client: MakeClient) -> Client:
+    """The clients of the test's account at its service."""
+    name = "own_service" if "own_service" in request.fixturenames else "service"
+    return make_client(request.getfixturevalue(name))

@@ -1,0 +1,108 @@
+"""The real processor, which kills itself with SIGKILL at one moment of a run: `dying_processor.py MOMENT ARGUMENTS...`.
+
+It does so only once the file named by the variable ARMED is there: runs before that go through.
+A moment is `before NAME` or `after NAME`, with NAME one of MOMENTS: a function of the import, or a change of state
+(`commit:STATE` is the end of the transaction that enters it). The code that runs up to there is the product's own.
+"""
+
+import functools
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any
+
+#: name -> (module, attribute path) of what is wrapped
+MOMENTS = {
+    "claim": ("landingzone.zone", "Zone.claim"),
+    "hash": ("processor.archive", "sha256_of"),
+    "recognise": ("processor.import_step", "_recognise"),
+    "staging": ("processor.archive", "fresh_staging"),
+    "examine": ("processor.import_step", "examine"),
+    "reconcile": ("processor.import_step", "reconcile"),
+    "save_changes": ("processor.reconcile", "Changes.save"),
+    "fsync_staging": ("processor.archive", "fsync_staging"),
+    "add_rows": ("processor.account_data", "add"),
+    "end_rows": ("processor.account_data", "end"),
+    "standing": ("processor.standing", "set_to"),
+    "commit": ("processor.import_step", "_commit"),
+    "compress": ("processor.archive", "_compress"),
+    "keep": ("processor.archive", "keep"),
+    "receipt": ("processor.receipt", "write"),
+    "receipt_file": ("processor.receipt", "write_file"),
+}
+MOMENTS_OF_INTEREST = (
+    *(f"after {name}" for name in MOMENTS if name != "receipt_file"),
+    *("before claim", "before add_rows", "before compress", "before receipt_file", "after receipt_file"),
+)
+STATES = ("claimed", "recognised", "read", "validated", "reconciled", "applied", "archived", "receipted")
+
+
+def armed() -> bool:
+    return os.path.exists(os.environ["ARMED"])
+
+
+def die() -> None:
+    if armed():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wrap(when: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def dying(*arguments: Any, **named: Any) -> Any:
+        if when == "before":
+            die()
+        result = function(*arguments, **named)
+        die()
+        return result
+
+    return dying
+
+
+def arm(when: str, name: str) -> None:
+    if name.startswith("commit:"):
+        arm_commit(when, name.partition(":")[2])
+        return
+    module, path = MOMENTS[name]
+    *outer, last = path.split(".")
+    owner = importlib.import_module(module)
+    for part in outer:
+        owner = getattr(owner, part)
+    setattr(owner, last, wrap(when, getattr(owner, last)))
+
+
+def arm_commit(when: str, state: str) -> None:
+    """Die as the transaction ends in which a run enters a state: before its COMMIT, or after."""
+    from landingzone.db import Database
+    from processor import run as runs
+
+    entered = False
+    advance, write = runs.advance, Database.write
+
+    def noting(tx: Any, run: Any, to: Any, **named: Any) -> None:
+        nonlocal entered
+        advance(tx, run, to, **named)
+        entered = to.value == state
+
+    @contextmanager
+    def dying(self: Database) -> Any:
+        with write(self) as tx:
+            yield tx
+            if entered and when == "before":
+                die()
+        if entered:
+            die()
+
+    runs.advance = noting
+    Database.write = dying
+
+
+if __name__ == "__main__":
+    moment, *arguments = sys.argv[1:]
+    from landingzone.cli import main
+
+    arm(*moment.split(" "))
+    sys.argv = ["landingzone", *arguments]
+    main()

@@ -1,0 +1,82 @@
+"""The processor is killed with SIGKILL at every step of a run, and started again: nothing is lost, nothing done twice."""
+
+import hashlib
+import json
+import random
+import runpy
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from landingzone.landing import Landing
+
+DYING = runpy.run_path(str(Path(__file__).parent / "dying_processor.py"))
+MOMENTS = [
+    *DYING["MOMENTS_OF_INTEREST"],
+    *(f"{when} commit:{state}" for state in DYING["STATES"] for when in ("before", "after")),
+]
+
+
+def check_one_import(night: Any, landings: dict[Landing, bytes]) -> None:
+    """Every landing has exactly one run and one receipt, its bytes are archived, nothing is left lying about."""
+    for landing, content in landings.items():
+        sha256 = hashlib.sha256(content).hexdigest()
+        assert night.receipt(landing)["sha256"] == sha256
+        assert night.archived_sha256(landing) == sha256
+    until = time.monotonic() + 10
+    while (night.left_over() or any(run.state != "receipted" for run in night.runs())) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert night.left_over() == []
+    assert sorted(run.landing_id for run in night.runs()) == sorted(landing.id for landing in landings)
+    own = [path.name for path in night.receipts.glob("*.receipt.json") if not path.name.startswith("latest-")]
+    assert sorted(own) == sorted(f"{landing.id}-{landing.name}.receipt.json" for landing in landings)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_run_whose_process_dies_ends_as_if_nothing_had_happened(
+    night: Any, students: Callable[..., bytes], moment: str
+) -> None:
+    first, second = students(60), students(60, start=1003, phone={5: "not a phone"})
+    landings = {night.land("students.csv", first): first}
+    night.start(die_at=moment)
+    night.receipt(next(iter(landings)))
+    night.armed.touch()
+    landings[night.land("students.csv", second)] = second
+    assert night.wait_for_death() == -9
+    night.start()
+    check_one_import(night, landings)
+
+    told = night.receipt(list(landings)[1])
+    assert told["outcome"] == "imported_with_rejects"
+    expected = {"read": 60, "accepted": 59, "rejected": 1, "added": 3, "changed": 56, "unchanged": 0, "deactivated": 3}
+    assert {name: told["rows"][name] for name in expected} == expected
+    rows = night.rows("students")
+    assert [(row[0], row[-1]) for row in rows] == [(f"{number}", number >= 1003) for number in range(1000, 1063)]
+    rejects = (night.receipts / f"{told['landing_id']}-students.csv.rejects.csv").read_text("utf-8-sig")
+    assert [line.partition(",")[0] for line in rejects.splitlines()] == ['"line"', '""', '"5"']
+
+
+def test_killed_at_random_moments_while_many_files_wait_every_file_is_imported_once(
+    night: Any, students: Callable[..., bytes]
+) -> None:
+    chance = random.Random(20260131)
+    files = {name: students(40 + 5 * number) for number, name in enumerate(["students.csv", "STUDENTS.CSV"] * 10)}
+    landings = {}
+    for number in range(20):
+        content = students(40 + number)
+        landings[night.land(list(files)[number % 2], content)] = content
+    for _ in range(5):
+        night.start()
+        night.wait_until_started()
+        time.sleep(chance.random())
+        night.kill()
+    night.start()
+    check_one_import(night, landings)
+    assert [run.outcome for run in night.runs()] == ["imported"] * 20
+    assert [run.landing_id for run in night.runs()] == [landing.id for landing in landings]
+    latest = json.loads((night.receipts / "latest-students.receipt.json").read_bytes())
+    assert latest["landing_id"] == list(landings)[-1].id
+    assert len(night.rows("students")) == 59

@@ -50,7 +50,7 @@ class DelimitedFile(OpenedFile):
         while rest or not at_end:
             if not at_end and len(rest) < wanted:
                 more = self._stream.read(wanted - len(rest))
-                at_end, rest = not more, rest + more
+                at_end, rest = self._stream.ended, rest + more
                 if not at_end and len(rest) < wanted:
                     continue
             cut = rest.rfind(end) + 1
@@ -250,9 +250,9 @@ def open_delimited(container: Container, *, has_header: HasHeader, limits: Limit
     with ExitStack() as open_files:
         stream = Utf8Stream(open_files.enter_context(container.open()), found)
         head = stream.read(HEAD_BYTES)
-        whole = len(head) < HEAD_BYTES
+        whole = stream.ended
         line_end = _line_end(found, head)
-        decided_on = head if head.endswith(line_end) or not whole else head + line_end
+        decided_on = _whole_lines(head, line_end, whole=whole)
         dialect = decide(decided_on, line_end=line_end, whole=whole, has_header=has_header, limits=limits)
         opened = DelimitedFile(stream, head, dialect, limits=limits, whole=whole, open_files=open_files.pop_all())
     if whole and dialect.start > len(head):
@@ -262,6 +262,16 @@ def open_delimited(container: Container, *, has_header: HasHeader, limits: Limit
     for note in dialect.notes:
         opened._note(note)  # noqa: SLF001
     return opened
+
+
+def _whole_lines(head: bytes, line_end: bytes, *, whole: bool) -> bytes:
+    """The whole lines of the first bytes; the last line of a file counts as whole without its end."""
+    if whole:
+        return head if head.endswith(line_end) else head + line_end
+    lines = head[: head.rfind(line_end) + 1]
+    if not lines:
+        raise UnreadableFile("line_too_long")
+    return lines
 
 
 def _line_end(found: Survey, head: bytes) -> bytes:

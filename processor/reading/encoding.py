@@ -30,6 +30,8 @@ _CP1252 = "".join(bytes([code]).decode("cp1252", "replace").replace("\ufffd", MA
 _CONTROL = bytes(code for code in range(1, 32) if code not in b"\t\n\r\x0c\x1a")
 _MAX_CONTROL_SHARE = 0.05
 _MAX_NUL_SHARE = 0.5
+_MIN_UTF16_SHARE = 0.3
+_MAX_STRAY_SHARE = 0.3
 
 
 class Encoding(StrEnum):
@@ -134,9 +136,9 @@ def _unmarked_utf16(sample: bytes) -> Encoding | None:
     if half < len("a,b"):
         return None
     first, second = sample[0 : 2 * half : 2].count(0), sample[1 : 2 * half : 2].count(0)
-    if second > 0.6 * half and not first:
+    if second > _MIN_UTF16_SHARE * half and first < _MAX_STRAY_SHARE * second:
         return Encoding.UTF16_LE
-    if first > 0.6 * half and not second:
+    if first > _MIN_UTF16_SHARE * half and second < _MAX_STRAY_SHARE * first:
         return Encoding.UTF16_BE
     return None
 
@@ -151,7 +153,7 @@ def _refuse_binary(sample: bytes) -> None:
 class Utf8Stream:
     """The text of a file as UTF-8 without its mark; what is no character comes as `MARK`.
 
-    `faulty` becomes true with the first mark, so that nobody needs to look for marks before.
+    `faulty` becomes true with the first mark, so that nobody needs to look for marks before; `ended` when all is read.
     """
 
     def __init__(self, stream: Stream, found: Survey) -> None:
@@ -163,14 +165,16 @@ class Utf8Stream:
             "surrogateescape" if found.encoding is Encoding.UTF8 else "surrogatepass"
         )
         self.faulty = False
+        self.ended = False
 
     def read(self, size: int) -> bytes:
-        """About `size` bytes (more where the encoding needs more); empty only at the end."""
+        """What `size` bytes of the file stand for: about as many, none or twice as many at times. See `ended`."""
         parts: list[bytes] = []
         wanted = size
         while wanted > 0:
             raw = self._stream.read(wanted)
             if not raw:
+                self.ended = True
                 parts.append(self._end())
                 break
             wanted -= len(raw)

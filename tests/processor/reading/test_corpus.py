@@ -98,8 +98,8 @@ def test_a_file_gives_the_rows_rejects_and_notes_written_beside_it(tmp_path: Pat
 @each_case
 @pytest.mark.parametrize("batch_bytes", [1, 40, 100])
 def test_it_gives_the_same_however_small_the_stretches_are_in_which_it_is_read(
-    tmp_path, name, batch_bytes, monkeypatch
-):
+    tmp_path: Path, name: str, batch_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("processor.reading.delimited.HEAD_BYTES", 400)
     case = CASES[name]
     if not case.get("unreadable"):

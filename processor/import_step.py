@@ -124,7 +124,8 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
     after = Standing(run.id, report.sha256, _form(feed, source))
     if before.landing_id is not None and before.landing_id > run.landing_id:
         return Verdict(Outcome.SUPERSEDED), None
-    if last is not None and (before.sha256, before.form) == (after.sha256, after.form) and receipt.repeat(last, report):
+    same_file = last is not None and (before.sha256, before.form) == (after.sha256, after.form)
+    if same_file and last is not None and receipt.repeat(last, report):
         return Verdict(Outcome.UNCHANGED), None
 
     staging = archive.fresh_staging(here.zone, run)
@@ -149,7 +150,14 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
     archive.fsync_staging(staging)
     _advance(here, run, State.RECONCILED)
     judged = verdict.on_changes(
-        here.settings.guards, feed, mode, found, changes, known_source=last is not None, request=run.request
+        here.settings.guards,
+        feed,
+        mode,
+        found,
+        changes,
+        known_source=last is not None,
+        same_file=same_file,
+        request=run.request,
     )
     return judged, Application(feed, source_id, changes, after) if judged.applies else None
 

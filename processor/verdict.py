@@ -46,15 +46,20 @@ def on_changes(
     changes: Changes,
     *,
     known_source: bool,
+    same_file: bool = False,
     request: dict[str, object] | None = None,
 ) -> Verdict:
-    """The verdict after comparing with what stands; `request` may approve a hold."""
+    """The verdict after comparing with what stands.
+
+    `same_file`: the source stands at these very bytes, read in the same way. `request` may approve a hold. Unchanged
+    are the same bytes, or the same rows; a file in which other rows are rejected is not.
+    """
     for hold in (
         guards.check_rows(settings, feed, read=found.read, rejected=found.rejected),
         guards.check_changes(settings, feed, mode, changes),
     ):
         if hold is not None and not hold.approved_by(request):
             return Verdict(Outcome.HELD, hold=hold)
-    if known_source and changes.empty:
+    if known_source and changes.empty and (same_file or not found.rejected):
         return Verdict(Outcome.UNCHANGED)
     return Verdict(Outcome.IMPORTED_WITH_REJECTS if found.rejected else Outcome.IMPORTED)

@@ -78,7 +78,7 @@ def survey(stream: Stream) -> Survey:
     block = stream.read(_BLOCK)
     if not block:
         raise UnreadableFile("empty_file")
-    refuse_strange(block)
+    refuse_strange(block, unpacked=True)
     if block.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         raise UnreadableFile("not_text")
     mark, encoding = next(((mark, each) for mark, each in _MARKS if block.startswith(mark)), (b"", None))

@@ -40,7 +40,7 @@ class SpreadsheetFile(OpenedFile):
         at, cells = first
         names = tuple(_text(cell).strip() for cell in cells)
         with_header = has_header(names)
-        width = max(place + 1 for place, name in enumerate(names) if name) if with_header else sheet.total_width
+        width = max(place + 1 for place, name in enumerate(names) if name) if with_header else sheet.width
         super().__init__(header=names[:width] if with_header else None, width=width, limits=limits)
         self._workbook = workbook
         self._sheet = sheet
@@ -119,11 +119,8 @@ def _first_row(sheet: CalamineSheet) -> tuple[str, ...]:
 
 
 def _rows(sheet: CalamineSheet) -> Iterator[tuple[int, list[Cell]]]:
-    """Rows with their number in the sheet, from 1; cells from the sheet's first column on."""
-    corner = sheet.start or (0, 0)
-    before: list[Cell] = [""] * corner[1]
-    for at, cells in enumerate(sheet.iter_rows(), start=corner[0] + 1):
-        yield at, [*before, *cells]
+    """Rows with their number in the sheet, from 1; cells from the first column on that has any (calamine 0.9)."""
+    yield from enumerate(sheet.iter_rows(), start=1)
 
 
 def _text(cell: Cell) -> str:

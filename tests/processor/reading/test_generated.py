@@ -1,6 +1,6 @@
-"""Files generated from departures and damages together: what was put in is what must come out, line by line.
+"""Files generated from departures and damages together: what was put in must come out, line by line.
 
-Every part of a file is generated together with what a careful reading by hand gives for it: values, or damage, or nothing.
+Every part of a file is generated together with what a careful reading by hand gives for it: values, damage, nothing.
 """
 
 import gzip
@@ -184,7 +184,7 @@ def test_a_file_cut_anywhere_loses_no_whole_line_but_its_last(writing: Writing, 
     if writing.encoding.startswith("utf-16"):
         return
     data = encoded(writing, parts)[:-cut]
-    head = encoded(writing, parts[:2]) if writing.final_end else encoded(writing, parts[:2])
+    head = encoded(writing, parts[:2])
     if len(data) <= len(head) + len(writing.line_end):
         return
     with TemporaryDirectory() as folder:

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 import keys.cli
@@ -99,12 +98,16 @@ def main() -> None:
     except LandingZoneError as refused:
         typer.echo(f"landingzone: {refused}", err=True)
         sys.exit(refused.exit_code)
-    except click.exceptions.Exit as done:
+    except typer.Exit as done:
         sys.exit(done.exit_code)
-    except click.ClickException as wrong:
-        wrong.show()
+    except typer.exceptions.TyperException as wrong:  # typer brings its own click since 0.29
+        show = getattr(wrong, "show", None)
+        if show is not None:
+            show()
+        else:
+            typer.echo(f"landingzone: {wrong.format_message()}", err=True)
         sys.exit(wrong.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
 
 

@@ -52,6 +52,8 @@ class Arrival:
         """
         if self.broken:
             raise self.broken
+        if not data:
+            return 0
         if offset < self.coverage.prefix:
             if self.appends:
                 offset = self.coverage.end

@@ -29,6 +29,8 @@ class Coverage:
 
     def add(self, offset: int, length: int) -> None:
         """Note that bytes have come."""
+        if not length:
+            return
         start, end = offset, offset + length
         if start > self.prefix or self.islands:
             apart = []

@@ -1,6 +1,7 @@
 """The server's own key: made once, 0600, and loaded as an object (given by name it would be parsed per connection)."""
 
 import os
+import secrets
 from pathlib import Path
 
 import asyncssh
@@ -29,8 +30,8 @@ def ensure_host_key(root: Path) -> Path:
         path.chmod(0o600)
         return path
     key = asyncssh.generate_private_key("ssh-ed25519", comment="landingzone")
-    part = folder / f".{FILE}.{os.getpid()}.part"
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    part = folder / f".{FILE}.{secrets.token_hex(4)}.part"
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(key.export_private_key("openssh"))

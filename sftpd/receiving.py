@@ -187,11 +187,9 @@ class Receiving:
     async def _land_arrival(self, arrival: Arrival, source: Source) -> None:
         try:
             await self._land(arrival.upload, arrival.upload.name, arrival.descriptor, arrival.visitor, source)
-        except NoRoom as full:
-            arrival.discard(full)
-            raise
-        except Refused:
-            self._keep_as_cut(arrival, reason="landing_failed")
+        except Refused as refused:
+            # gone, so that a client that looks back instead of reading the answer (paramiko) sees that it failed
+            arrival.discard(refused)
             raise
 
     def _keep_as_cut(self, arrival: Arrival, *, reason: str) -> None:

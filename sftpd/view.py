@@ -125,16 +125,16 @@ class View:
         return _entry(path, name)
 
     def _of_upload(self, upload: Upload) -> Entry | None:
-        entry = _entry(self._zone.upload_path(upload), upload.name)
+        entry = _entry(self._zone.upload_path(upload), upload.name, links=1)
         return replace(entry, upload=upload, id=upload.id) if entry else None
 
     def _of_waiting(self, landing: Landing) -> Entry | None:
-        entry = _entry(self._zone.inbox_path(landing), landing.name)
+        entry = _entry(self._zone.inbox_path(landing), landing.name, links=1)
         return replace(entry, landing=landing, id=landing.id) if entry else None
 
     def _of_landed(self, landed: Landed) -> Entry:
         path = self._zone.inbox_path(landed.landing)
-        entry = _entry(path, landed.landing.name) or Entry(landed.landing.name, landed.size, landed.mtime)
+        entry = _entry(path, landed.landing.name, links=1) or Entry(landed.landing.name, landed.size, landed.mtime)
         return replace(entry, mtime=landed.mtime, landing=landed.landing, landed=landed, id=landed.landing.id)
 
 
@@ -152,10 +152,11 @@ def open_regular(path: Path) -> int:
     return descriptor
 
 
-def _entry(path: Path, name: str) -> Entry | None:
-    """The entry of a regular file; None if it is gone, or anything else."""
+def _entry(path: Path, name: str, *, links: int | None = None) -> Entry | None:
+    """The entry of a regular file (with that many links); None if it is gone, or anything else."""
     try:
         info = path.lstat()
     except (OSError, ValueError):  # the second: a name that no file system can hold
         return None
-    return Entry(name, info.st_size, info.st_mtime, path) if stat.S_ISREG(info.st_mode) else None
+    plain = stat.S_ISREG(info.st_mode) and links in {None, info.st_nlink}
+    return Entry(name, info.st_size, info.st_mtime, path) if plain else None

@@ -9,7 +9,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import asyncssh
@@ -416,34 +415,3 @@ def test_a_temporary_name_never_settles(make_service: Callable[..., Any], make_c
     assert client.sftp("rename students.csv.filepart students.csv").returncode == 0
     (landed,) = service.landed(count=1)
     assert landed.name == "students.csv"
-
-
-# A full disk
-
-
-@pytest.fixture
-def small_disk(root: Path) -> Iterator[Path]:
-    """The zone's uploads and inbox on one small file system of their own: 8 MiB."""
-    if os.geteuid() != 0:
-        reason = "mounting a small disk needs root"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    other = root.with_name("small")
-    other.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs", str(other)], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        reason = f"a small disk cannot be mounted: {mounted.stderr.decode()}"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    for path in root.iterdir():
-        path.rename(other / path.name) if path.parent.stat().st_dev == other.stat().st_dev else _move(path, other)
-    try:
-        yield other
-    finally:
-        subprocess.run(["umount", "-l", str(other)], check=True)
-
-
-def _move(path: Path, folder: Path) -> None:
-    import shutil
-
-    shutil.move(path, folder / path.name)

@@ -1,0 +1,203 @@
+"""What may open a door is read; everything else gets one clear reason and is never repeated."""
+
+import base64
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import asyncssh
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keys.public_key import MAX_INPUT_BYTES, PublicKey, PublicKeyError
+
+ACCEPTED = [
+    ("ssh-ed25519", {}, 256),
+    ("ecdsa-sha2-nistp256", {}, 256),
+    ("ecdsa-sha2-nistp384", {}, 384),
+    ("ecdsa-sha2-nistp521", {}, 521),
+    ("ssh-rsa", {"key_size": 3072}, 3072),
+    ("ssh-rsa", {"key_size": 4096}, 4096),
+]
+
+
+def string(part: bytes) -> bytes:
+    return len(part).to_bytes(4) + part
+
+
+def line_of(*parts: bytes) -> str:
+    return f"{parts[0].decode()} {base64.b64encode(b''.join(map(string, parts))).decode()} me@school"
+
+
+@pytest.fixture(scope="module")
+def ed25519() -> asyncssh.SSHKey:
+    return asyncssh.generate_private_key("ssh-ed25519", comment="lisa@school")
+
+
+@pytest.fixture(scope="module")
+def line(ed25519: asyncssh.SSHKey) -> str:
+    return ed25519.export_public_key("openssh").decode()
+
+
+@pytest.mark.parametrize(("algorithm", "options", "bits"), ACCEPTED)
+@pytest.mark.parametrize("form", ["openssh", "rfc4716"])
+def test_every_accepted_kind_is_read_in_both_forms(
+    algorithm: str, options: dict[str, int], bits: int, form: str, tmp_path: Path
+) -> None:
+    private = asyncssh.generate_private_key(algorithm, comment="me@school", **options)
+    key = PublicKey.parse(private.export_public_key(form))
+    assert (key.algorithm, key.bits, key.comment) == (algorithm, bits, "me@school")
+    file = tmp_path / "key.pub"
+    file.write_text(f"{key.line} {key.comment}\n")
+    told = subprocess.run(["ssh-keygen", "-l", "-f", file], capture_output=True, text=True, check=True).stdout
+    assert told.startswith(f"{bits} {key.fingerprint} me@school")
+
+
+def test_keys_on_security_keys_are_read(ed25519: asyncssh.SSHKey) -> None:
+    point = ed25519.public_data[-32:]
+    key = PublicKey.parse(line_of(b"sk-ssh-ed25519@openssh.com", point, b"ssh:"))
+    assert (key.algorithm, key.bits) == ("sk-ssh-ed25519@openssh.com", 256)
+    curve = asyncssh.generate_private_key("ecdsa-sha2-nistp256").public_data[-65:]
+    key = PublicKey.parse(line_of(b"sk-ecdsa-sha2-nistp256@openssh.com", b"nistp256", curve, b"ssh:"))
+    assert key.bits == 256
+
+
+def test_a_block_made_by_openssh_is_read(line: str, tmp_path: Path) -> None:
+    (tmp_path / "key.pub").write_text(line)
+    command = ["ssh-keygen", "-e", "-m", "RFC4716", "-f", tmp_path / "key.pub"]
+    block = subprocess.run(command, capture_output=True, check=True).stdout
+    assert PublicKey.parse(block).line == " ".join(line.split()[:2])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda line: f"\n\n# our key\n  {line}\r\n\r\n",
+        lambda line: "\ufeff" + line,
+        lambda line: line.encode("utf-16"),
+        lambda line: line.replace(" ", "\t"),
+        lambda line: line.encode(),
+    ],
+)
+def test_what_surrounds_a_key_does_not_matter(line: str, change: Callable[[str], str | bytes]) -> None:
+    assert PublicKey.parse(change(line)) == PublicKey.parse(line)
+
+
+def test_control_characters_in_a_comment_are_left_out(line: str) -> None:
+    words = line.split()[:2]
+    assert PublicKey.parse(" ".join([*words, "a\x1b[31mb\x07 c"])).comment == "a[31mb c"
+
+
+def rsa_line(modulus: int, exponent: int = 65537) -> str:
+    def mpint(number: int) -> bytes:
+        return number.to_bytes(number.bit_length() // 8 + 1)
+
+    return line_of(b"ssh-rsa", mpint(exponent), mpint(modulus))
+
+
+REFUSED = [
+    ("", "no key in this"),
+    ("# only a comment", "no key in this"),
+    ("hello there", "not a public key"),
+    ("<html><body>Not found</body></html>", "not a public key"),
+    ("ssh-ed25519", "ends after the key's type"),
+    ("ssh-ed25519 not*base64", "damaged or cut"),
+    ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA", "damaged or cut"),
+    ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAA", "cut"),
+    (line_of(b"ssh-dss", b"\1"), "DSA keys are no longer safe"),
+    (line_of(b"ssh-ed448", b"\1" * 57), "Ed448"),
+    (line_of(b"ssh-made-up", b"\1"), "not a public key"),
+    (line_of(b"ssh-ed25519", b"\1" * 31), "do not make a key"),
+    (line_of(b"ssh-ed25519", b"\1" * 32, b"more"), "do not make a key"),
+    (line_of(b"ecdsa-sha2-nistp256", b"nistp256", b"\x04" + b"\1" * 64), "do not make a key"),
+    (line_of(b"ecdsa-sha2-nistp256", b"nistp384", b"\x04" + b"\1" * 64), "do not make a key"),
+    (line_of(b"sk-ssh-ed25519@openssh.com", b"\1" * 32, b"https://evil"), "do not make a key"),
+    (line_of(b"ssh-ed25519-cert-v01@openssh.com", b"\1"), "certificate"),
+    (rsa_line((1 << 1023) + 1), "this one has 1024"),
+    (rsa_line((1 << 2047) + 1), "this one has 2048"),
+    (rsa_line((1 << 16384) + 1), "this one has 16385"),
+    (rsa_line(1 << 3071), "do not make a key"),
+    (rsa_line((1 << 3071) + 1, exponent=1), "do not make a key"),
+    (rsa_line((1 << 3071) + 1, exponent=(1 << 100) + 1), "do not make a key"),
+    (line_of(b"ssh-rsa", b"\0\1\0\1", b"\0\0" + ((1 << 3071) + 1).to_bytes(384)), "do not make a key"),
+    ("x" * (MAX_INPUT_BYTES + 1), "larger than"),
+    (b"\xff\xff\x00\x01", "not text"),
+    ("---- BEGIN SSH2 PUBLIC KEY ----\nAAAA", "last line"),
+    ("-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----", "PEM public key"),
+    ("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----", "neither an OpenSSH line"),
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), REFUSED)
+def test_everything_else_is_refused_with_the_reason(text: str | bytes, reason: str) -> None:
+    with pytest.raises(PublicKeyError, match=reason):
+        PublicKey.parse(text)
+
+
+def test_options_before_the_key_are_refused_by_name(line: str) -> None:
+    options = 'command="echo ssh-rsa",from="192.0.2.0/24",no-pty '
+    with pytest.raises(PublicKeyError, match=r"\(command, from, no-pty\)"):
+        PublicKey.parse(options + line)
+
+
+def test_several_keys_at_once_are_refused(line: str, ed25519: asyncssh.SSHKey) -> None:
+    with pytest.raises(PublicKeyError, match="several keys"):
+        PublicKey.parse(line + line)
+    with pytest.raises(PublicKeyError, match="several keys"):
+        PublicKey.parse(ed25519.export_public_key("rfc4716") * 2)
+
+
+def test_a_line_broken_by_a_mail_program_is_refused(line: str) -> None:
+    with pytest.raises(PublicKeyError, match="broken into several"):
+        PublicKey.parse(line[:40] + "\n" + line[40:])
+
+
+@pytest.mark.parametrize("form", ["openssh", "pkcs8-pem", "pkcs1-pem"])
+def test_a_private_key_is_refused_and_nothing_of_it_repeated(form: str) -> None:
+    private = asyncssh.generate_private_key("ssh-rsa", key_size=2048).export_private_key(form).decode()
+    for text in (private, f"my key:\n{private}", private.encode("utf-16")):
+        with pytest.raises(PublicKeyError, match="treat it as lost") as refused:
+            PublicKey.parse(text)
+        assert not any(part in str(refused.value) for part in private.splitlines()[1:-1])
+
+
+def test_a_putty_private_key_is_refused() -> None:
+    with pytest.raises(PublicKeyError, match="treat it as lost"):
+        PublicKey.parse("PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nPublic-Lines: 2\nAAAA\n")
+
+
+TYPES = [
+    "ssh-ed25519",
+    "ssh-rsa",
+    "ecdsa-sha2-nistp256",
+    "ssh-dss",
+    "sk-ssh-ed25519@openssh.com",
+    "x-cert-v01@openssh.com",
+]
+BLOBS = st.lists(st.binary(max_size=70), max_size=4).map(lambda parts: b"".join(map(string, parts)))
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=300),
+        st.text(max_size=300),
+        st.builds(
+            lambda kind, blob, rest: f"{kind} {base64.b64encode(string(kind.encode()) + blob).decode()}{rest}",
+            st.sampled_from(TYPES),
+            st.one_of(BLOBS, st.binary(max_size=80)),
+            st.text(max_size=20),
+        ),
+        st.builds(
+            lambda lines: "\n".join(["---- BEGIN SSH2 PUBLIC KEY ----", *lines, "---- END SSH2 PUBLIC KEY ----"]),
+            st.lists(st.text(st.characters(codec="ascii"), max_size=30), max_size=5),
+        ),
+    )
+)
+def test_whatever_is_sent_gives_a_key_or_one_clear_error(text: str | bytes) -> None:
+    try:
+        key = PublicKey.parse(text)
+    except PublicKeyError as refused:
+        assert 10 < len(str(refused)) < 400  # noqa: PT017 - either outcome is right
+    else:
+        assert PublicKey.parse(f"{key.line} {key.comment}").fingerprint == key.fingerprint

@@ -1,0 +1,124 @@
+"""The life of an upload beyond one session: expiry, discarded retries, what a second process may touch."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from landingzone.command import Installation
+from landingzone.zone import Mark, Upload
+from sftpd.jail import Jail
+from sftpd.refusal import Missing, Refused
+from sftpd.visitor import Visitor
+
+ACCOUNT = "springfield"
+
+
+@pytest.fixture
+def jail(make_jail: Callable[..., Jail]) -> Jail:
+    return make_jail(resume_hours=1, settle_seconds=0.2)
+
+
+def left_behind(here: Installation, name: str, *marks: Mark, hours: float = 0, content: bytes = b"some") -> Upload:
+    """An upload as an earlier process left it."""
+    upload, descriptor = here.zone.begin_upload(ACCOUNT, name)
+    os.write(descriptor, content)
+    os.close(descriptor)
+    for mark in marks:
+        upload = here.zone.remark(upload, add=mark)
+    then = time.time() - hours * 3600
+    os.utime(here.zone.upload_path(upload), (then, then))
+    return upload
+
+
+def names(here: Installation) -> list[str]:
+    return [upload.name for upload in here.zone.uploads(ACCOUNT)]
+
+
+def test_only_what_nobody_resumed_in_time_expires(jail: Jail, here: Installation) -> None:
+    left_behind(here, "old.csv", hours=2)
+    left_behind(here, "old.tmp", Mark.CLOSED, hours=2)
+    left_behind(here, "settling.csv", Mark.CLOSED, hours=2)
+    left_behind(here, "young.csv", hours=0.5)
+    live = jail._receiving.begin(jail.visitor, "live.csv")
+    os.utime(live.descriptor, (0, 0))
+    jail._receiving.expire()
+    assert names(here) == ["settling.csv", "young.csv", "live.csv"]
+
+
+def test_an_upload_that_another_process_has_open_is_left_alone(
+    jail: Jail, here: Installation, build_jail: Callable[..., Any]
+) -> None:
+    other = build_jail(here, jail.visitor)
+    theirs = other._receiving.begin(jail.visitor, "students.csv")
+    theirs.write(0, b"some")
+    os.utime(theirs.descriptor, (0, 0))
+    jail._receiving.expire()
+    assert names(here) == ["students.csv"]
+    assert jail._receiving.resume(jail.visitor, theirs.upload, appends=True) is None
+    jail._receiving.begin(jail.visitor, "students.csv")
+    assert names(here) == ["students.csv", "students.csv"]
+    with pytest.raises(Missing):
+        jail._receiving.discard(jail.visitor, theirs.upload)
+    with pytest.raises(Refused):
+        asyncio.run(jail._receiving.rename(jail.visitor, theirs.upload, "staff.csv"))
+
+
+def test_a_new_upload_discards_a_cut_one_but_never_a_closed_one_that_is_about_to_land(
+    jail: Jail, here: Installation
+) -> None:
+    left_behind(here, "pupils.csv")
+    left_behind(here, "pupils.csv", Mark.CLOSED)
+    left_behind(here, "other.csv")
+    jail._receiving.begin(jail.visitor, "pupils.csv")
+    assert sorted(names(here)) == ["other.csv", "pupils.csv", "pupils.csv"]
+    assert sum(Mark.CLOSED in upload.marks for upload in here.zone.uploads(ACCOUNT)) == 1
+
+
+def test_what_was_settling_goes_on_settling_from_its_close(jail: Jail, here: Installation) -> None:
+    left_behind(here, "pupils.csv", Mark.CLOSED)
+    left_behind(here, "pupils.csv.part", Mark.CLOSED)
+    left_behind(here, "cut.csv")
+
+    async def wait() -> None:
+        jail._receiving.take_up()
+        await asyncio.sleep(0.5)
+
+    asyncio.run(wait())
+    assert [landing.name for landing in here.zone.waiting(ACCOUNT)] == ["pupils.csv"]
+    assert sorted(names(here)) == ["cut.csv", "pupils.csv.part"]
+
+
+def test_a_rename_starts_the_settling_anew(jail: Jail, here: Installation) -> None:
+    upload = left_behind(here, "a.part", Mark.CLOSED)
+
+    async def go() -> None:
+        await jail._receiving.rename(jail.visitor, upload, "pupils.csv")
+        assert here.zone.waiting(ACCOUNT) == []
+        await asyncio.sleep(0.1)
+        (renamed,) = here.zone.uploads(ACCOUNT)
+        await jail._receiving.rename(jail.visitor, renamed, "scholars.csv")
+        await asyncio.sleep(0.15)
+        assert here.zone.waiting(ACCOUNT) == []
+        await asyncio.sleep(0.3)
+
+    asyncio.run(go())
+    assert [landing.name for landing in here.zone.waiting(ACCOUNT)] == ["scholars.csv"]
+
+
+def test_a_landing_that_fails_is_told_and_leaves_nothing(
+    jail: Jail, here: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def go() -> None:
+        arrival = jail._receiving.begin(Visitor("gone-account", "s1"), "students.csv")
+        arrival.write(0, b"student_id\n")
+        with pytest.raises(Refused, match="send it again"):
+            await jail._receiving.finish(arrival)
+
+    here.zone.prepare_account("gone-account")
+    asyncio.run(go())
+    assert here.zone.waiting("gone-account") == []
+    assert here.zone.uploads("gone-account") == []

@@ -42,11 +42,13 @@ class Fault:
         code: of the reject where the field is required.
         blanked: of the warning where it is not, and the value is left out.
         broken: over the column's normalised value: true where the rule is broken.
+        suspect: the same or more, found more quickly.
     """
 
     code: str
     blanked: str
     broken: pl.Expr
+    suspect: pl.Expr | None = None
 
 
 def trimmed(column: str) -> pl.Expr:
@@ -85,7 +87,8 @@ def faults(field: Field, value: pl.Expr) -> list[Fault]:
         return [Fault("phone_digits", "phone_blanked", not_ten_digits(value))]
     found = [Fault("email_invalid", "email_blanked", no_email(value))] if field.kind is Kind.EMAIL else []
     if field.max_length is not None:
-        found.append(Fault("too_long", "too_long_blanked", longer_than(value, field.max_length)))
+        suspect = value.str.len_bytes() > field.max_length
+        found.append(Fault("too_long", "too_long_blanked", longer_than(value, field.max_length), suspect))
     return found
 
 
@@ -117,3 +120,8 @@ def identifiers(feed: Feed) -> tuple[str, ...]:
 def like_a_number(value: pl.Expr) -> pl.Expr:
     """An identifier that a spreadsheet has rewritten: `1001.0`."""
     return value.str.contains(r"^[0-9]+\.0$")
+
+
+def perhaps_like_a_number(value: pl.Expr) -> pl.Expr:
+    """What `like_a_number` finds, and perhaps more, more quickly."""
+    return value.str.ends_with(".0")

@@ -6,8 +6,11 @@ add up, always: rows read = rows accepted + rows rejected, where `collapsed` row
 give no record of their own.
 """
 
+import functools
+import operator
 from collections import Counter
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 import numpy as np
@@ -105,15 +108,24 @@ class Checked:
     read: int
 
 
+class _Effect(StrEnum):
+    """What a broken rule does to the row."""
+
+    REJECT = "reject"
+    BLANK = "blank"
+    TELL = "tell"
+
+
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """A rule as it stands in a frame of masks: one Boolean column named by its place."""
+    """A rule as it is applied: `broken` is true in the rows that break it, `suspect` (quickly found) at least there."""
 
     field: Field
     code: str
-    rejects: bool
+    effect: _Effect
     message: str
     broken: pl.Expr
+    suspect: pl.Expr
 
 
 class Validator:
@@ -124,10 +136,20 @@ class Validator:
         self._mapping = mapping
         self._options = options or Options()
         self._rules = [rule for field in feed.fields for rule in self._rules_of(field)]
-        self._masks = [rule.broken.alias(str(at)) for at, rule in enumerate(self._rules)]
+        self._masks = [rule.suspect.alias(str(at)) for at, rule in enumerate(self._rules)]
         self._key_faults = [
-            str(at) for at, rule in enumerate(self._rules) if rule.rejects and rule.field.name in feed.key
+            str(at)
+            for at, rule in enumerate(self._rules)
+            if rule.effect is _Effect.REJECT and rule.field.name in feed.key
         ]
+        self._names = ["line", *feed.field_names]
+        self._key = list(feed.key)
+        self._columns = [pl.col("line"), *map(self._value, feed.fields), *self._extensions()]
+        self._hashes = [
+            *(pl.col(name).hash(seed).alias(name) for seed, name in enumerate(feed.field_names)),
+            *(pl.col(name).hash(_SECOND_FAMILY + seed).alias(f"+{name}") for seed, name in enumerate(feed.key)),
+        ]
+        self._no_rejects = pl.DataFrame(schema=_REJECT_SCHEMA)
         self._seen = _Seen()
         self._shared = {name: _Seen() for name in feed.shared_is_warned}
         self._longest_forms: dict[str, dict[str, str]] = {name: {} for name in rules.identifiers(feed)}
@@ -142,18 +164,19 @@ class Validator:
 
     def check(self, batch: Batch) -> Checked:
         """Apply every rule to a batch. Batches must come in the order of the file."""
-        values = batch.frame.select("line", *(self._value(field) for field in self._feed.fields))
-        values, faulty = self._apply_rules(batch.frame, values)
-        good = values.filter(~faulty.mask) if faulty.rows.height else values
+        values, faulty = self._apply_rules(batch.frame)
+        good = values.filter(~faulty.mask) if faulty else values
         good, repeated, collapsed = self._apart_repeated(batch.frame, good)
-        damaged = _damage_rows(batch.damaged)
-        rejects = faulty.rows
-        if repeated.height or damaged.height:
-            rejects = pl.concat([rejects, repeated, damaged], how="diagonal").sort("line", maintain_order=True)
-        keys = faulty.keys
-        if repeated.height:
-            keys = pl.concat([keys, values.join(repeated, on="line", how="semi").select(self._feed.key)])
-        self._warn_about(good)
+        for name in list(self._longest_forms):
+            self._warn_lost_zeros(good, name)
+        rejected = [faulty.rows] if faulty else []
+        keys = faulty.keys if faulty else values[:0][self._key]
+        if repeated is not None:
+            rejected.append(repeated)
+            keys = pl.concat([keys, values.join(repeated, on="line", how="semi")[self._key]])
+        if batch.damaged:
+            rejected.append(_damage_rows(batch.damaged))
+        rejects = self._together(batch.frame, rejected)
         unreadable = rejects.height - keys.height
         self._count(batch, rejects, collapsed, unreadable)
         return Checked(good, rejects, keys, unreadable, collapsed, batch.frame.height + len(batch.damaged))
@@ -185,18 +208,32 @@ class Validator:
         required = field.required or (field.expected and self._options.strict_alt_phone)
         found = []
         if required:
-            found.append(self._rule(field, "required_empty", value == "", rejects=True))
-        if field.name in self._mapping.columns:
-            if field.expected and not required:
-                found.append(self._rule(field, "expected_empty", value == "", rejects=False))
-            for fault in rules.faults(field, value):
-                broken = (value != "") & fault.broken
-                found.append(self._rule(field, fault.code if required else fault.blanked, broken, rejects=required))
+            found.append(self._rule(field, "required_empty", value == "", _Effect.REJECT))
+        if field.name not in self._mapping.columns:
+            return found
+        if field.expected and not required:
+            found.append(self._rule(field, "expected_empty", value == "", _Effect.TELL))
+        if field.kind is Kind.PHONE:
+            found.append(self._rule(field, "extension_cut", pl.col(f"x {field.name}"), _Effect.TELL))
+        if field.name in rules.identifiers(self._feed):
+            odd, suspect = rules.like_a_number(value), rules.perhaps_like_a_number(value)
+            found.append(self._rule(field, "number_like", odd, _Effect.TELL, suspect))
+        for fault in rules.faults(field, value):
+            code, effect = (fault.code, _Effect.REJECT) if required else (fault.blanked, _Effect.BLANK)
+            found.append(self._rule(field, code, (value != "") & fault.broken, effect, fault.suspect))
         return found
 
-    def _rule(self, field: Field, code: str, broken: pl.Expr, *, rejects: bool) -> _Rule:
-        message = codes.message(code, field=field.label, limit=field.max_length or 0) if rejects else ""
-        return _Rule(field, code, rejects, message, broken)
+    def _rule(self, field: Field, code: str, broken: pl.Expr, effect: _Effect, suspect: pl.Expr | None = None) -> _Rule:
+        message = codes.message(code, field=field.label, limit=field.max_length or 0)
+        return _Rule(field, code, effect, message, broken, broken if suspect is None else suspect)
+
+    def _extensions(self) -> list[pl.Expr]:
+        """Whether a phone as it was read has an extension, which its value no longer shows."""
+        return [
+            rules.has_extension(pl.col(f"c{self._mapping.columns[field.name]}")).alias(f"x {field.name}")
+            for field in self._feed.fields
+            if field.kind is Kind.PHONE and field.name in self._mapping.columns
+        ]
 
     def _value(self, field: Field) -> pl.Expr:
         position = self._mapping.columns.get(field.name)
@@ -204,85 +241,87 @@ class Validator:
             return pl.lit(field.default, dtype=pl.String).alias(field.name)
         return rules.normalised(field, rules.trimmed(f"c{position}")).alias(field.name)
 
-    def _apply_rules(self, read: pl.DataFrame, values: pl.DataFrame) -> tuple[pl.DataFrame, "_Faulty"]:
-        """Reject by required fields, blank by optional ones; gives the values left and what was rejected."""
-        masks = values.select(self._masks) if values.height else values.select()
-        broken = [at for at, mask in enumerate(masks.get_columns()) if mask.any()]
-        rejecting = [at for at in broken if self._rules[at].rejects]
-        if rejecting:
-            mask = masks.select(pl.any_horizontal(str(at) for at in rejecting)).to_series()
-        else:
-            mask = pl.repeat(False, values.height, dtype=pl.Boolean, eager=True)
-        for at in broken:
-            rule = self._rules[at]
-            if not rule.rejects:
-                self._warn(rule.code, rule.field.name, values["line"].filter(masks[str(at)] & ~mask))
-        blank: dict[str, pl.Series] = {}
-        for at in broken:
-            if not self._rules[at].rejects:
-                name = self._rules[at].field.name
-                blank[name] = blank[name] | masks[str(at)] if name in blank else masks[str(at)]
-        values = values.with_columns(
-            pl.when(pl.lit(where)).then(pl.lit("")).otherwise(pl.col(name)).alias(name) for name, where in blank.items()
+    def _apply_rules(self, read: pl.DataFrame) -> tuple[pl.DataFrame, "_Faulty | None"]:
+        """Reject by required fields, blank by optional ones; gives all values, and the rows that are to be rejected."""
+        wide = read.select(self._columns)
+        values = wide[self._names]
+        masks = wide.select(self._masks)
+        suspected = [at for at, mask in enumerate(masks.get_columns()) if mask.any()]
+        masks = masks.with_columns(
+            wide.select(self._rules[at].broken.alias(str(at)) for at in suspected).get_columns()
+            if any(self._rules[at].suspect is not self._rules[at].broken for at in suspected)
+            else ()
         )
-        self._warn_extensions(read, ~mask)
-        return values, self._reject(read, values, masks, mask, rejecting)
+        broken = [(self._rules[at], masks[str(at)]) for at in suspected if masks[str(at)].any()]
+        rejecting = [mask for rule, mask in broken if rule.effect is _Effect.REJECT]
+        mask = functools.reduce(operator.or_, rejecting) if rejecting else None
+        blank: dict[str, pl.Series] = {}
+        for rule, where in broken:
+            if rule.effect is _Effect.REJECT:
+                continue
+            name = rule.field.name
+            self._warn(rule.code, name, values["line"].filter(where if mask is None else where & ~mask))
+            if rule.effect is _Effect.BLANK:
+                blank[name] = blank[name] | where if name in blank else where
+        if blank:
+            values = values.with_columns(
+                pl.when(pl.lit(where)).then(pl.lit("")).otherwise(pl.col(name)).alias(name)
+                for name, where in blank.items()
+            )
+        return values, None if mask is None else self._reject(read, values, masks, mask)
 
-    def _reject(
-        self, read: pl.DataFrame, values: pl.DataFrame, masks: pl.DataFrame, mask: pl.Series, rejecting: list[int]
-    ) -> "_Faulty":
+    def _reject(self, read: pl.DataFrame, values: pl.DataFrame, masks: pl.DataFrame, mask: pl.Series) -> "_Faulty":
         """The rows that break a rejecting rule, each with the first one that it breaks."""
-        if not rejecting:
-            return _Faulty(mask, _no_rejects(read), values.clear().select(self._feed.key))
         rows, masks, values = read.filter(mask), masks.filter(mask), values.filter(mask)
+        rejecting = [at for at, rule in enumerate(self._rules) if rule.effect is _Effect.REJECT]
         first = masks.select(pl.coalesce(pl.when(pl.col(str(at))).then(at) for at in rejecting)).to_series()
         told = [self._rules[at] for at in first]
-        lines = rows["line"].to_list()
-        shown = [self._shown(rows, row, rule.field.name) for row, rule in enumerate(told)]
-        described = _describe(lines, [rule.field.name for rule in told], shown, told)
-        readable = masks.select(~pl.any_horizontal(self._key_faults)).to_series()
+        described = pl.DataFrame(
+            {
+                "line": rows["line"],
+                "field": [rule.field.name for rule in told],
+                "value": [self._shown(rows, row, rule.field.name) for row, rule in enumerate(told)],
+                "code": [rule.code for rule in told],
+                "message": [rule.message for rule in told],
+            },
+            schema=_REJECT_SCHEMA,
+        )
+        readable = masks.select(~pl.any_horizontal(pl.lit(value=False), *self._key_faults)).to_series()
         return _Faulty(
-            mask, pl.concat([described, rows.drop("line")], how="horizontal"), _keys(values, readable, self._feed)
+            mask, pl.concat([described, rows.drop("line")], how="horizontal"), values.filter(readable)[self._key]
         )
 
     def _shown(self, rows: pl.DataFrame, row: int, field: str) -> str:
         position = self._mapping.columns.get(field)
         return "" if position is None else shorten(rows[f"c{position}"][row].strip())
 
-    def _apart_repeated(self, read: pl.DataFrame, values: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+    def _apart_repeated(
+        self, read: pl.DataFrame, values: pl.DataFrame
+    ) -> tuple[pl.DataFrame, pl.DataFrame | None, int]:
         """Collapse identical rows and reject later rows of a key that came before with other details."""
         if not values.height:
-            return values, _no_rejects(read), 0
-        names = self._feed.field_names
-        key = set(self._feed.key)
-        hashes = values.select(
-            *(pl.col(name).hash(seed).alias(name) for seed, name in enumerate(names)),
-            *(
-                pl.col(name).hash(_SECOND_FAMILY + seed).alias(f"+{name}")
-                for seed, name in enumerate(names)
-                if name in key
-            ),
-        )
+            return values, None, 0
+        hashes = values.select(self._hashes)
         lines = values["line"].to_numpy()
         found = self._seen.add(
-            key=_sum(hashes, [name for name in names if name in key]),
-            check=_sum(hashes, [f"+{name}" for name in names if name in key]),
-            row=_sum(hashes, list(names)),
+            key=_sum(hashes, self._key),
+            check=_sum(hashes, [f"+{name}" for name in self._key]),
+            row=_sum(hashes, list(self._feed.field_names)),
             line=lines,
         )
         for name, seen in self._shared.items():
             self._warn_shared(name, seen, values, hashes, found)
         if found is None:
-            return values, _no_rejects(read), 0
+            return values, None, 0
         identical = pl.Series(found.status == _IDENTICAL)
         different = pl.Series(found.status == _DIFFERENT)
         self._warn("identical_rows", "", values["line"].filter(identical))
         repeated = self._repeated(read, values.filter(different), found.first[found.status == _DIFFERENT].tolist())
         return values.filter(~(identical | different)), repeated, int(identical.sum())
 
-    def _repeated(self, read: pl.DataFrame, values: pl.DataFrame, firsts: list[int]) -> pl.DataFrame:
+    def _repeated(self, read: pl.DataFrame, values: pl.DataFrame, firsts: list[int]) -> pl.DataFrame | None:
         if not values.height:
-            return _no_rejects(read)
+            return None
         label = " and ".join(self._feed.field(name).label for name in self._feed.key)
         shown = [shorten(", ".join(row)) for row in values.select(self._feed.key).iter_rows()]
         lines = values["line"].to_list()
@@ -310,34 +349,18 @@ class Validator:
         if repeats is not None:
             self._warn("shared_value", name, pl.Series(lines[repeats.status != _NEW]))
 
-    def _warn_extensions(self, read: pl.DataFrame, kept: pl.Series) -> None:
-        for field in self._feed.fields:
-            position = self._mapping.columns.get(field.name)
-            if field.kind is Kind.PHONE and position is not None:
-                cut = read.select(rules.has_extension(pl.col(f"c{position}"))).to_series() & kept
-                self._warn("extension_cut", field.name, read["line"].filter(cut))
-
-    def _warn_about(self, good: pl.DataFrame) -> None:
-        """Warnings that look at accepted values only."""
-        for name in rules.identifiers(self._feed):
-            if name in self._mapping.columns:
-                odd = good.select("line", name).filter(pl.col(name).str.ends_with(".0"))
-                self._warn("number_like", name, odd.filter(rules.like_a_number(pl.col(name)))["line"])
-                self._warn_lost_zeros(good, name)
-
     def _warn_lost_zeros(self, good: pl.DataFrame, name: str) -> None:
         """Warn of identifiers that are another one without its leading zeros (`14` where `014` came before).
 
         Only of fields with few different values, such as schools: more cannot be kept for a file of any length.
         """
-        longest = self._longest_forms.get(name)
-        if longest is None:
-            return
-        values = good[name].unique()
+        longest = self._longest_forms[name]
+        column = good[name]
+        values = set(column if len(column) <= _FORMS_KEPT else column.unique())
         if len(longest) + len(values) > _FORMS_KEPT:
             del self._longest_forms[name]
             return
-        numbers = values.filter(values.str.contains(r"^[0-9]+$")).to_list()
+        numbers = [value for value in values if value.isascii() and value.isdecimal()]
         for value in numbers:
             number = value.lstrip("0")
             longest[number] = max(longest.get(number, ""), value, key=len)
@@ -357,6 +380,18 @@ class Validator:
             return codes.message(code, count=count)
         field = self._feed.field(name)
         return codes.message(code, field=field.label, limit=field.max_length or 0, count=count)
+
+    def _together(self, read: pl.DataFrame, rejected: list[pl.DataFrame]) -> pl.DataFrame:
+        if rejected:
+            rejects = pl.concat(rejected, how="diagonal") if len(rejected) > 1 else rejected[0]
+            missing = [name for name in read.columns if name not in rejects.columns]
+            return rejects.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in missing).sort(
+                "line", maintain_order=True
+            )
+        if self._no_rejects.width == len(_REJECT_SCHEMA):
+            as_read = {name: pl.String() for name in read.columns if name != "line"}
+            self._no_rejects = pl.DataFrame(schema=pl.Schema({**_REJECT_SCHEMA, **as_read}))
+        return self._no_rejects
 
     def _count(self, batch: Batch, rejects: pl.DataFrame, collapsed: int, unreadable: int) -> None:
         read = batch.frame.height + len(batch.damaged)
@@ -386,33 +421,12 @@ _REJECT_SCHEMA: Final = pl.Schema(
 )
 
 
-def _describe(lines: list[int], fields: list[str], values: list[str], told: list[_Rule]) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "line": lines,
-            "field": fields,
-            "value": values,
-            "code": [rule.code for rule in told],
-            "message": [rule.message for rule in told],
-        },
-        schema=_REJECT_SCHEMA,
-    )
-
-
-def _no_rejects(read: pl.DataFrame) -> pl.DataFrame:
-    return pl.DataFrame(schema={**_REJECT_SCHEMA, **{name: pl.String for name in read.columns if name != "line"}})
-
-
 def _damage_rows(damaged: tuple[Damage, ...]) -> pl.DataFrame:
     return pl.DataFrame(
         [(each.line, "", each.value, each.code, codes.message(each.code)) for each in damaged],
         schema=_REJECT_SCHEMA,
         orient="row",
     )
-
-
-def _keys(values: pl.DataFrame, readable: pl.Series, feed: Feed) -> pl.DataFrame:
-    return values.filter(readable).select(feed.key)
 
 
 def _sum(hashes: pl.DataFrame, names: list[str]) -> npt.NDArray[np.uint64]:

@@ -1,7 +1,9 @@
 """What is expected of an account, remembered for a moment: every close of a file asks."""
 
+import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
 
 from landingzone.source import Source
 
@@ -11,14 +13,15 @@ FRESH_SECONDS = 1.0
 class Expectation:
     """The sources of each account, at most a second old."""
 
-    def __init__(self, sources_of: Callable[[str], tuple[Source, ...]]) -> None:
+    def __init__(self, sources_of: Callable[[str], tuple[Source, ...]], threads: Executor) -> None:
         self._sources_of = sources_of
+        self._threads = threads
         self._known: dict[str, tuple[float, tuple[Source, ...]]] = {}
 
-    def match(self, account: str, name: str) -> Source | None:
-        """The source that a file of that name belongs to, or None: nobody expects it. May ask the database."""
-        at, sources = self._known.get(account, (0.0, ()))
+    async def match(self, account: str, name: str) -> Source | None:
+        """The source that a file of that name belongs to, or None: nobody expects it."""
+        at, sources = self._known.get(account, (-FRESH_SECONDS, ()))
         if time.monotonic() - at > FRESH_SECONDS:
-            sources = self._sources_of(account)
+            sources = await asyncio.get_running_loop().run_in_executor(self._threads, self._sources_of, account)
             self._known[account] = (time.monotonic(), sources)
         return next((source for source in sources if source.matches(name)), None)

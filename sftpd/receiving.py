@@ -171,7 +171,7 @@ class Receiving:
             if Mark.HOLES in arrival.upload.marks:
                 arrival.upload = self.zone.remark(arrival.upload, drop=Mark.HOLES)
             name = arrival.upload.name
-            source = await self._in_thread(lambda: self._expectation.match(arrival.visitor.account, name))
+            source = await self._expectation.match(arrival.visitor.account, name)
             if source is not None:
                 await self._land_arrival(arrival, source)
                 return
@@ -218,7 +218,7 @@ class Receiving:
             return
         if Mark.CLOSED not in upload.marks:
             raise Refused("This upload was cut before its end: resume it, or send the whole file again.")
-        source = await self._in_thread(lambda: self._expectation.match(visitor.account, name))
+        source = await self._expectation.match(visitor.account, name)
         with self._in_hand(upload) as descriptor:
             if descriptor is None:
                 raise Missing
@@ -281,9 +281,14 @@ class Receiving:
     # Housekeeping
 
     def take_up(self) -> None:
-        """After a start: closed uploads that were settling go on settling, counted from their close."""
+        """After a start: closed uploads that were settling go on settling, counted from their close.
+
+        Those that a crash left with holes in them can never be whole: they are discarded.
+        """
         for upload in self._all():
-            if Mark.CLOSED in upload.marks and not is_temporary(upload.name) and upload.id not in self._settling:
+            if Mark.HOLES in upload.marks:
+                self._discard_broken(upload)
+            elif Mark.CLOSED in upload.marks and not is_temporary(upload.name) and upload.id not in self._settling:
                 try:
                     closed = self.zone.upload_path(upload).lstat().st_mtime
                 except FileNotFoundError:
@@ -298,7 +303,9 @@ class Receiving:
             if upload.id in self._live or (Mark.CLOSED in upload.marks and not is_temporary(upload.name)):
                 continue
             with self._in_hand(upload) as descriptor:
-                if descriptor is None or not self._expired(os.fstat(descriptor).st_mtime):
+                if descriptor is None:
+                    continue
+                if Mark.HOLES not in upload.marks and not self._expired(os.fstat(descriptor).st_mtime):
                     continue
                 size = os.fstat(descriptor).st_size
                 self.zone.discard_upload(upload)
@@ -367,7 +374,7 @@ class Receiving:
         self._settling[upload.id] = _Waiting(visitor, timer)
 
     async def _settle(self, upload: Upload, visitor: Visitor) -> None:
-        source = await self._in_thread(lambda: self._expectation.match(upload.account, upload.name))
+        source = await self._expectation.match(upload.account, upload.name)
         with self._in_hand(upload) as descriptor:
             if descriptor is None:
                 return
@@ -402,6 +409,12 @@ class Receiving:
                     self.zone.discard_upload(old)
                     self._mtimes.pop(old.id, None)
                     visitor.log.info("upload.discarded", upload_id=old.id)
+
+    def _discard_broken(self, upload: Upload) -> None:
+        with self._in_hand(upload) as descriptor:
+            if descriptor is not None:
+                self.zone.discard_upload(upload)
+                _log.warning("upload.discarded", account=upload.account, upload_id=upload.id, reason="holes")
 
     def _forget_timer(self, upload: Upload) -> None:
         waiting = self._settling.pop(upload.id, None)

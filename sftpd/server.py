@@ -65,7 +65,7 @@ class Door:
         self.keys = Keys(here.db)
         self.connections: set[Connection] = set()
         notes = Database(here.settings.url, durability="normal")
-        expectation = Expectation(here.sources.of)
+        expectation = Expectation(here.sources.of, self.threads)
         self.receiving = Receiving(here.zone, here.db, notes, expectation, self.settings, self.threads)
         self.view = View(here.zone, self.receiving.recent)
         self._zone = here.zone
@@ -159,7 +159,8 @@ class Connection(asyncssh.SSHServer):
             error = type(exc).__name__ if exc else None
             self._visitor.log.info("session.closed", seconds=seconds, error=error)
         elif not self._refused:
-            _log.info("login.refused", reason="no_key_offered", session=self._session, peer=self._peer, seconds=seconds)
+            reason = "key_not_proven" if self._admitted else "no_key_offered"
+            _log.info("login.refused", reason=reason, session=self._session, peer=self._peer, seconds=seconds)
 
     def begin_auth(self, username: str) -> bool:  # noqa: ARG002 - asyncssh's signature
         """Everybody has to show a key."""

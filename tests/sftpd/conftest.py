@@ -22,13 +22,14 @@ MakeJail = Callable[..., Jail]
 
 def build_jail(here: Installation, visitor: Visitor, **settings: Any) -> Jail:
     """A jail with everything behind it."""
+    threads = ThreadPoolExecutor(2)
     receiving = Receiving(
         here.zone,
         here.db,
         Database(here.settings.url, durability="normal"),
-        Expectation(here.sources.of),
+        Expectation(here.sources.of, threads),
         DoorSettings(**settings),
-        ThreadPoolExecutor(2),
+        threads,
     )
     return Jail(None, visitor, View(here.zone, receiving.recent), receiving)
 

@@ -82,6 +82,7 @@ def test_what_was_settling_goes_on_settling_from_its_close(jail: Jail, here: Ins
     left_behind(here, "pupils.csv", Mark.CLOSED)
     left_behind(here, "pupils.csv.part", Mark.CLOSED)
     left_behind(here, "cut.csv")
+    left_behind(here, "broken.csv", Mark.HOLES)
 
     async def wait() -> None:
         jail._receiving.take_up()

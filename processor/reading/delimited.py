@@ -84,8 +84,10 @@ class DelimitedFile(OpenedFile):
         clean = ~found.doubtful[:lines]
         clean[careful.consumed] = False
         numbers = np.arange(lines, dtype=np.int64) + (self.line_count + 1)
-        for line in careful.divided:
-            numbers[line + 1 :] += careful.divided[line]
+        if careful.divided:
+            more_lines = np.zeros(lines + 1, dtype=np.int64)
+            more_lines[np.array(list(careful.divided)) + 1] = list(careful.divided.values())
+            numbers += np.cumsum(more_lines[:lines])
         frame = self._parse(data, found, clean)
         frame = frame.insert_column(0, pl.Series("line", numbers[clean], dtype=pl.Int64))
         if careful.rows:
@@ -109,16 +111,20 @@ class DelimitedFile(OpenedFile):
             text = b"".join(
                 view[found.starts[first] : found.starts[after]] for first, after in edges.reshape(-1, 2).tolist()
             )
-        frame = pl.read_csv(
-            text,
-            has_header=False,
-            schema=self._schema,
-            separator=self._form.delimiter.decode(),
-            eol_char=self._form.line_end.decode(),
-            empty_string_is_null=False,
-            extra_columns="raise",
-            missing_columns="raise",
-        )
+        try:
+            frame = pl.read_csv(
+                text,
+                has_header=False,
+                schema=self._schema,
+                separator=self._form.delimiter.decode(),
+                eol_char=self._form.line_end.decode(),
+                empty_string_is_null=False,
+                extra_columns="raise",
+                missing_columns="raise",
+            )
+        except pl.exceptions.PolarsError as error:
+            # Its text may quote the file, which is nothing for a log.
+            raise AssertionError(f"Lines beyond doubt were refused: {type(error).__name__}") from None
         if frame.height != count:
             raise AssertionError(f"{count} lines beyond doubt gave {frame.height} rows")
         return frame

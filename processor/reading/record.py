@@ -143,12 +143,12 @@ def _may_span(data: bytes, start: int, found: Record, form: Form) -> bool:
         return False
     if form.width < _DISTINCT_WIDTH:
         return True
-    lines = data[start : found.end - 1].split(form.line_end)
-    for line in lines[1:-1]:
-        text = line.rstrip(_CR) + form.line_end
-        alone = _split(text, 0, len(text) - 1, len(text), form)
+    at = data.find(form.line_end, start) + 1
+    while (line_end := data.find(form.line_end, at)) + 1 < found.end:
+        alone = _split(data, at, line_end, line_end, form)
         if isinstance(alone, Record) and len(alone.fields) == form.width:
             return False
+        at = line_end + 1
     return True
 
 

@@ -21,6 +21,7 @@ app = typer.Typer(
     help="An SFTP landing zone for K-12 data.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -92,23 +93,12 @@ for part in (installation_cli, accounts_cli, keys.cli, feeds_cli, sftpd.cli, pro
 
 
 def main() -> None:
-    """Run the command line; every error that is told to a person is mapped to its exit code here, once."""
+    """Run the command line; an error that is told to a person is mapped to its exit code here, once."""
     try:
-        app(standalone_mode=False)
+        app()
     except LandingZoneError as refused:
         typer.echo(f"landingzone: {refused}", err=True)
         sys.exit(refused.exit_code)
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
-    except typer.exceptions.TyperException as wrong:  # typer brings its own click since 0.29
-        show = getattr(wrong, "show", None)
-        if show is not None:
-            show()
-        else:
-            typer.echo(f"landingzone: {wrong.format_message()}", err=True)
-        sys.exit(wrong.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
-        sys.exit(130)
 
 
 if __name__ == "__main__":

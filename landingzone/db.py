@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from landingzone.errors import NotInitialised
 
+_POLARS_FULL = f"os error {errno.ENOSPC}"  # Polars gives an OSError without its number
 _MIGRATIONS = Path(__file__).parent / "migrations"
 Durability = Literal["full", "normal"]
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -124,7 +125,7 @@ def is_disk_full(error: BaseException | None) -> bool:
         original: Any = getattr(error, "orig", None) or error
         if isinstance(original, sqlite3.Error) and getattr(original, "sqlite_errorname", "") in _SQLITE_FULL:
             return True
-        if isinstance(original, OSError) and original.errno in DISK_FULL:
+        if isinstance(original, OSError) and (original.errno in DISK_FULL or _POLARS_FULL in str(original)):
             return True
         error = error.__cause__ or error.__context__
     return False

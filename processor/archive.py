@@ -30,11 +30,16 @@ def staging_folder(zone: Zone, run: Run) -> Path:
     return zone.work_folder(run.landing) / f".attempt-{run.attempt}"
 
 
+def drop_staging(zone: Zone, run: Run) -> None:
+    """Remove what an attempt has staged, and free its room."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(staging_folder(zone, run))
+
+
 def fresh_staging(zone: Zone, run: Run) -> Path:
     """The attempt's staging folder, empty: what a crashed try of it left is gone."""
+    drop_staging(zone, run)
     folder = staging_folder(zone, run)
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(folder)
     folder.mkdir(mode=FOLDER_MODE, parents=True)
     return folder
 

@@ -67,6 +67,7 @@ def bring_in(here: Context, run: Run) -> None:
     except Exception as error:
         full = is_disk_full(error)
         log.error("run.failed", reason="disk_full" if full else "internal", exc_info=error)
+        archive.drop_staging(here.zone, run)
         if full:
             here.zone.release_reserve()
         _commit(here, run, report, Verdict(Outcome.FAILED, "Our disk was full." if full else ""))

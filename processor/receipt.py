@@ -85,18 +85,22 @@ def repeat(last: Run, report: Report) -> bool:
 
 
 def write(zone: Zone, run: Run, *, as_latest: bool) -> None:
-    """Write a run's receipt into the archive and where the customer fetches it, and the reject file if there is one."""
+    """Write a run's receipt into the archive and where the customer fetches it, and the reject file if there is one.
+
+    Scripts wait for the JSON, so it comes last: once it is there, everything is.
+    """
     told = body(run)
     stem = f"{run.landing_id}-{run.file}"
     archived, folder = zone.archive_folder(run.landing), zone.receipts_folder(run.account)
     rejects = archived / f"{run.attempt}.rejects.csv"
     if told["rows"]["rejected"] and rejects.is_file():
         write_file(folder / f"{stem}.rejects.csv", rejects.read_bytes())
-    for ending, content in (("json", as_json(told)), ("txt", as_text(told))):
-        write_file(archived / f"{run.attempt}.receipt.{ending}", content)
-        write_file(folder / f"{stem}.receipt.{ending}", content)
-        if as_latest:
-            write_file(folder / f"latest-{run.source}.receipt.{ending}", content)
+    contents = {"receipt.txt": as_text(told), "receipt.json": as_json(told)}
+    for ending, content in contents.items():
+        write_file(archived / f"{run.attempt}.{ending}", content)
+    for name in (stem, f"latest-{run.source}") if as_latest else (stem,):
+        for ending, content in contents.items():
+            write_file(folder / f"{name}.{ending}", content)
 
 
 def remove_old(zone: Zone, *, days: int) -> None:

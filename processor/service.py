@@ -10,7 +10,7 @@ from typing import IO
 
 import structlog
 
-from landingzone.db import Database
+from landingzone.db import Database, is_disk_full
 from landingzone.errors import LandingZoneError
 from landingzone.feed import load_catalogue
 from landingzone.settings import Settings
@@ -53,7 +53,7 @@ def serve(settings: Settings, db: Database) -> None:
     db.migrate()
     here = open_context(settings, db)
     here.zone.prepare()
-    lock = _only_one(settings)
+    lock = hold_node_lock(settings)
     here.zone.take_reserve(settings.reserve_mebibytes)
     durable = Durable(
         settings.workflows_url,
@@ -78,7 +78,7 @@ def serve(settings: Settings, db: Database) -> None:
     )  # a run that waits for room on a full disk must not keep the process alive; it goes on at the next start
 
 
-def _only_one(settings: Settings) -> IO[bytes]:
+def hold_node_lock(settings: Settings) -> IO[bytes]:
     """Hold the lock of this node's processor; a predecessor that is just ending is waited for.
 
     Raises NodeTaken if another process keeps it: two of one name would take each other's runs for their own.
@@ -119,5 +119,10 @@ def _work(here: Context, intake: Intake, watch: InboxWatch, stopping: threading.
             for account in watch.wait(min(0.5, settings.rescan_seconds)):
                 intake.scan_account(account)
         except Exception as error:
-            log.error("processor.scan_failed", exc_info=error)
+            log.error(
+                "processor.scan_failed", reason="disk_full" if is_disk_full(error) else "internal", exc_info=error
+            )
+            if is_disk_full(error):
+                here.zone.release_reserve()
+            next_scan = 0  # what was noticed and not taken in is found again
             stopping.wait(1)

@@ -17,6 +17,7 @@ import zstandard
 from landingzone import landing_record
 from landingzone.command import Installation
 from landingzone.landing import Landing
+from landingzone.zone import Upload
 from processor import account_data
 from processor import run as runs
 from processor.context import Context
@@ -41,6 +42,14 @@ class Night:
 
     def land(self, name: str, content: bytes, account: str = ACCOUNT, *, resumed: bool = False) -> Landing:
         """A file lands, the way the front door does it."""
+        upload, landing = self.upload(name, content, account, resumed=resumed)
+        self.here.zone.land(upload, landing)
+        return landing
+
+    def upload(
+        self, name: str, content: bytes, account: str = ACCOUNT, *, resumed: bool = False
+    ) -> tuple[Upload, Landing]:
+        """Everything of a landing but the rename that makes it one."""
         zone = self.here.zone
         upload, descriptor = zone.begin_upload(account, name)
         with os.fdopen(descriptor, "wb") as file:
@@ -48,8 +57,18 @@ class Night:
         landing = zone.new_landing(account, name)
         with self.here.db.write() as tx:
             landing_record.note(tx, landing, resumed=resumed)
-        zone.land(upload, landing)
-        return landing
+        return upload, landing
+
+    def outcome(self, landing: Landing, *, seconds: float = 60) -> str:
+        """How the newest attempt of a landing has ended, once it has."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            with self.here.db.read() as tx:
+                run = runs.find(tx, landing.id)
+            if run is not None and run.outcome is not None:
+                return run.outcome.value
+            time.sleep(0.05)
+        pytest.fail(f"no outcome within {seconds} s; log:\n{self.log[-4000:]}")
 
     def receipt(self, landing: Landing, *, seconds: float = 20, outcome: str | None = None) -> dict[str, Any]:
         """The receipt of a landing, once it is there (and says `outcome`, if given)."""
@@ -174,9 +193,9 @@ def students() -> Callable[..., bytes]:
                 "id": f"{start + at}",
                 "first": f"First{at}",
                 "last": f"Last{at}",
-                "phone": f"206555{at:04d}",
+                "phone": f"{2065550000 + at}",
                 "school": f"{at % 3:03d}",
-                "alt": f"425555{at:04d}",
+                "alt": f"{4255550000 + at}",
                 "grade": f"{at % 12 + 1}",
             }
             row |= {name: by_line[at + 2] for name, by_line in cells.items() if at + 2 in by_line}

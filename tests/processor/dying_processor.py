@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 #: name -> (module, attribute path) of what is wrapped
@@ -41,7 +42,7 @@ STATES = ("claimed", "recognised", "read", "validated", "reconciled", "applied",
 
 
 def armed() -> bool:
-    return os.path.exists(os.environ["ARMED"])
+    return Path(os.environ["ARMED"]).exists()
 
 
 def die() -> None:

@@ -1,4 +1,4 @@
-"""The processor is killed with SIGKILL at every step of a run, and started again: nothing is lost, nothing done twice."""
+"""The processor is killed with SIGKILL at every step of a run, and started again: nothing lost, nothing done twice."""
 
 import hashlib
 import json

@@ -451,7 +451,7 @@ class _Repeats:
 
 
 class _Seen:
-    """The keys seen so far: a hash table over numpy arrays, 24 bytes a row and 8 to 16 for the table.
+    """The keys seen so far: a hash table over numpy arrays, 24 bytes a row and 7 to 14 for the table.
 
     Two rows count as one key where 96 bits of two independent hashes agree: over 35 million rows the chance that two
     different keys do so is 1 in 10^14. Rows of one key count as identical where 64 further bits agree.
@@ -540,8 +540,8 @@ class _Seen:
         self._count = stop
 
     def _grow(self, entered: int, stop: int) -> None:
-        """Make the table so large that it is half as full as it may be, and enter again what had been entered."""
-        self._bits = int(2 * stop / self._FULL).bit_length()
+        """Double the table, as often as needed, and enter again what had been entered."""
+        self._bits = int(stop / self._FULL).bit_length()
         self._table = self._empty_table()
         for first in range(0, entered, self._REHASHED_AT_ONCE):
             self._owners(np.arange(first, min(first + self._REHASHED_AT_ONCE, entered), dtype=np.int64))

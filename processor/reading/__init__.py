@@ -9,7 +9,9 @@ damaged line costs itself and is reported as `Damage`; each departure from the i
     dialect.py     separator, line end, header, number of columns: decided from the first lines
     scan.py        the fast pass over the bytes: which lines are beyond doubt
     record.py      the careful way for all others, one record at a time
+    text.py        files of text, stretch by stretch
     delimited.py   the two together, batch by batch
+    fixed_width.py columns of declared widths
     spreadsheet.py workbooks, by their cells
 """
 

@@ -1,81 +1,32 @@
 """Text with separators, batch by batch: the fast pass, the careful way for what it doubts, both in order again."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 import polars as pl
 
 from processor.reading.container import Container
 from processor.reading.dialect import Dialect, HasHeader, decide
-from processor.reading.encoding import MARK, Survey, Utf8Stream, survey
 from processor.reading.record import Damaged, Record, Undecided, is_blank, read_parts, read_record
 from processor.reading.scan import Mask, Offsets, Scan, scan
-from processor.reading.table import Batch, Damage, Limits, OpenedFile, UnreadableFile, column_names, shorten
+from processor.reading.table import Batch, Damage, Limits, UnreadableFile, column_names
+from processor.reading.text import Text, TextFile, open_text, shown
 
-HEAD_BYTES: Final = 256 * 1024
 
-
-class DelimitedFile(OpenedFile):
+class DelimitedFile(TextFile):
     """A file of text with separators. See `OpenedFile`."""
 
-    def __init__(
-        self, stream: Utf8Stream, head: bytes, dialect: Dialect, *, limits: Limits, whole: bool, open_files: ExitStack
-    ) -> None:
-        super().__init__(header=dialect.header, width=dialect.form.width, limits=limits)
-        self._stream = stream
-        self._rest = head[dialect.start :]
-        self._whole = whole
+    def __init__(self, text: Text, dialect: Dialect, limits: Limits) -> None:
+        super().__init__(text, start=dialect.start, header=dialect.header, width=dialect.form.width, limits=limits)
         self._dialect = dialect
         self._form = dialect.form
-        self._open_files = open_files
         self._schema = pl.Schema(dict.fromkeys(column_names(self.width), pl.String))
-        self._open_quote = False
         self.line_count = dialect.lines_before
-
-    def close(self) -> None:
-        """Close the file."""
-        self._open_files.close()
-
-    def batches(self) -> Iterator[Batch]:
-        """The rows, in order. Raises UnreadableFile where the file turns out to be unreadable further down."""
-        return self._batches() if self._whole else _one_ahead(self._batches())
-
-    def _batches(self) -> Iterator[Batch]:
-        end, rest, at_end = self._form.line_end, self._rest, self._whole
-        self._rest, wanted = b"", self.limits.batch_bytes
-        while rest or not at_end:
-            if not at_end and len(rest) < wanted:
-                more = self._stream.read(wanted - len(rest))
-                at_end, rest = self._stream.ended, rest + more
-                if not at_end and len(rest) < wanted:
-                    continue
-            cut = rest.rfind(end) + 1
-            if at_end and cut < len(rest):
-                self._note_missing_end(rest[cut:])
-                rest += end
-                cut = len(rest)
-            if len(rest) - cut > self.limits.max_line_bytes:
-                raise UnreadableFile("line_too_long")
-            batch, used = self._batch(rest[:cut], at_end=at_end)
-            if batch.frame.height or batch.damaged:
-                yield self._count(batch)
-            rest = rest[used:]
-            wanted = self.limits.batch_bytes if used else len(rest) + self.limits.batch_bytes
-        self.open_quote_at_end = self._open_quote
-
-    def _note_missing_end(self, last_line: bytes) -> None:
-        if last_line.strip(b"\x1a"):
-            self.ends_without_line_end = True
-            self._note("last_line_without_end")
+        for note in dialect.notes:
+            self._note(note)
 
     def _batch(self, data: bytes, *, at_end: bool) -> tuple[Batch, int]:
         """The rows of a stretch of whole lines, and how many of its bytes are used up."""
-        if not data:
-            return Batch(pl.DataFrame(schema={"line": pl.Int64, **self._schema})), 0
         found = scan(data, self._form, marked=self._stream.faulty)
         careful = _Careful()
         lines = len(found.doubtful)
@@ -185,7 +136,7 @@ class DelimitedFile(OpenedFile):
         for number in beyond:
             line = int(np.searchsorted(numbers, number))
             raw = data[int(found.starts[line]) : int(found.starts[line + 1]) - 1]
-            damages.append(Damage(number, "damaged_fields", _shown(raw)))
+            damages.append(Damage(number, "damaged_fields", shown(raw)))
         return frame.filter(~last), damages
 
     def _remember(self, found: Scan, careful: "_Careful", clean: Mask) -> None:
@@ -201,7 +152,7 @@ class DelimitedFile(OpenedFile):
             self._note("space_around_quotes")
         last_row = max([*np.flatnonzero(clean)[-1:].tolist(), *(line for line, _, _ in careful.rows[-1:])], default=-1)
         if careful.open_from >= 0 or last_row >= 0:
-            self._open_quote = careful.open_from > last_row
+            self.open_quote_at_end = careful.open_from > last_row
 
 
 @dataclass(slots=True)
@@ -228,22 +179,9 @@ class _Careful:
         self.unquoted |= not all(record.quoted for record in parts)
 
     def damage(self, line: int, damaged: Damaged, raw: bytes) -> None:
-        self.damaged.append((line, 0, damaged.code, _shown(raw)))
+        self.damaged.append((line, 0, damaged.code, shown(raw)))
         if damaged.open_to_end:
             self.open_from = line
-
-
-def _one_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The same batches, each read while its taker still works on the one before."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="reading") as reader:
-        coming = reader.submit(next, batches, None)
-        while (batch := coming.result()) is not None:
-            coming = reader.submit(next, batches, None)
-            yield batch
-
-
-def _shown(raw: bytes) -> str:
-    return shorten(raw[:2000].decode("utf-8", "replace").replace(MARK, "\ufffd").rstrip("\r"))
 
 
 def open_delimited(container: Container, *, has_header: HasHeader, limits: Limits) -> DelimitedFile:
@@ -251,34 +189,12 @@ def open_delimited(container: Container, *, has_header: HasHeader, limits: Limit
 
     Raises UnreadableFile.
     """
-    with container.open() as looked_at:
-        found = survey(looked_at)
-    with ExitStack() as open_files:
-        stream = Utf8Stream(open_files.enter_context(container.open()), found)
-        head = stream.read(HEAD_BYTES)
-        whole = stream.ended
-        line_end = _line_end(found, head)
-        decided_on = _whole_lines(head, line_end, whole=whole)
-        dialect = decide(decided_on, line_end=line_end, whole=whole, has_header=has_header, limits=limits)
-        opened = DelimitedFile(stream, head, dialect, limits=limits, whole=whole, open_files=open_files.pop_all())
-    if whole and dialect.start > len(head):
-        opened._note_missing_end(head[-1:])  # noqa: SLF001
-    if found.note:
-        opened._note(found.note)  # noqa: SLF001 - within the package
-    for note in dialect.notes:
-        opened._note(note)  # noqa: SLF001
-    return opened
-
-
-def _whole_lines(head: bytes, line_end: bytes, *, whole: bool) -> bytes:
-    """The whole lines of the first bytes; the last line of a file counts as whole without its end."""
-    if whole:
-        return head if head.endswith(line_end) else head + line_end
-    lines = head[: head.rfind(line_end) + 1]
-    if not lines:
-        raise UnreadableFile("line_too_long")
-    return lines
-
-
-def _line_end(found: Survey, head: bytes) -> bytes:
-    return b"\n" if found.has_line_feed or b"\r" not in head else b"\r"
+    text = open_text(container)
+    try:
+        dialect = decide(
+            text.first_lines(), line_end=text.line_end, whole=text.whole, has_header=has_header, limits=limits
+        )
+    except UnreadableFile:
+        text.open_files.close()
+        raise
+    return DelimitedFile(text, dialect, limits)

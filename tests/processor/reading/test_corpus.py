@@ -100,7 +100,7 @@ def test_a_file_gives_the_rows_rejects_and_notes_written_beside_it(tmp_path: Pat
 def test_it_gives_the_same_however_small_the_stretches_are_in_which_it_is_read(
     tmp_path: Path, name: str, batch_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("processor.reading.delimited.HEAD_BYTES", 400)
+    monkeypatch.setattr("processor.reading.text.HEAD_BYTES", 400)
     case = CASES[name]
     if not case.get("unreadable"):
         agrees(examine(tmp_path, case, Limits(batch_bytes=batch_bytes)), case)

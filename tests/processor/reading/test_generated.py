@@ -154,7 +154,7 @@ def lines_of(writing: Writing, parts: list[Part]) -> list[tuple[int, Part]]:
 def test_what_was_written_is_what_is_read(writing: Writing, middle: Middle, batch_bytes: int) -> None:
     parts = parts_of(writing, middle)
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
-        patched.setattr("processor.reading.delimited.HEAD_BYTES", max(batch_bytes, 300))
+        patched.setattr("processor.reading.text.HEAD_BYTES", max(batch_bytes, 300))
         path = Path(folder, "file")
         path.write_bytes(writing.pack(encoded(writing, parts)))
         limits = Limits(batch_bytes=batch_bytes)

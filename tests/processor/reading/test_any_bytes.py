@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from processor.reading import Limits, UnreadableFile, open_file
 
 PIECES = [
-    b"id", b"name", b"1", b"Ann", b",", b",", b";", b"\t", b"|", b'"', b'"', b'""', b'","', b"\r\n", b"\r\n", b"\n", b"\r", b" ",
-    b"\0", b"\x1a", b"\xc3\xa9", b"\xe9", b"\x81", b"\xef\xbb\xbf", b"\xff\xfe", b"\xef\xb7\x90", b"sep=;\n", b"id,name\r\n",
+    b"id", b"name", b"1", b"Ann", b",", b",", b";", b"\t", b"|", b'"', b'"', b'""', b'","', b"\r\n", b"\r\n", b"\n",
+    b"\r", b" ", b"\0", b"\x1a", b"\xc3\xa9", b"\xe9", b"\x81", b"\xef\xbb\xbf", b"\xff\xfe", b"\xef\xb7\x90",
+    b"sep=;\n", b"id,name\r\n",
 ]  # fmt: skip
 
 

@@ -79,6 +79,8 @@ class Jail(SFTPServer):
         return Reading(open_regular(entry.path), entry, _RECEIPT if place.folder else _FILE)
 
     def _open_for_writing(self, name: str, pflags: int) -> Arrival:
+        if pflags & FXF_TRUNC and not pflags & FXF_EXCL:
+            return self._receiving.begin(self.visitor, name)
         known = self._view.find(self.visitor.account, name)
         if pflags & FXF_EXCL and known and known.path:
             raise asyncssh.SFTPFileAlreadyExists("There is a file of this name already.")

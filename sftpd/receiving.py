@@ -156,6 +156,8 @@ class Receiving:
             if not size:
                 self.zone.discard_upload(arrival.upload)
             arrival.visitor.log.warning("upload.cut", upload_id=upload.id, bytes=size, kept=size > 0, reason=reason)
+        except OSError:  # nobody is there to be told; the next file that was left open must still be looked after
+            arrival.visitor.log.exception("door.error", request="cut", upload_id=upload.id)
         finally:
             self._leave(arrival)
 
@@ -296,10 +298,9 @@ class Receiving:
                 left = closed + self._settings.settle_seconds - time.time()
                 self._settle_in(min(max(0.0, left), self._settings.settle_seconds), upload, Visitor(upload.account))
 
-    def expire(self) -> None:
-        """Discard what nobody resumed or renamed in time; forget what is no longer remembered."""
-        self.recent.tidy()
-        for upload in self._all():
+    def expire(self, account: str) -> None:
+        """Discard what nobody resumed or renamed in time, and what a crash left with holes."""
+        for upload in self.zone.uploads(account):
             if upload.id in self._live or (Mark.CLOSED in upload.marks and not is_temporary(upload.name)):
                 continue
             with self._in_hand(upload) as descriptor:
@@ -340,10 +341,15 @@ class Receiving:
         log = visitor.log.bind(landing_id=landing.id, upload_id=upload.id)
 
         def note_and_land() -> None:
-            with self._notes.write() as tx:
-                landing_record.note(
-                    tx, landing, resumed=resumed, key_fingerprint=visitor.key_fingerprint, peer=visitor.peer
-                )
+            try:
+                with self._notes.write() as tx:
+                    landing_record.note(
+                        tx, landing, resumed=resumed, key_fingerprint=visitor.key_fingerprint, peer=visitor.peer
+                    )
+            except sa.exc.OperationalError as error:
+                if is_disk_full(error):
+                    raise
+                log.warning("landing.not_noted")  # the database is busy or away: the file is the truth, not the note
             self.zone.land(upload, landing, descriptor)
 
         began = time.perf_counter()

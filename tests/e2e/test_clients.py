@@ -76,6 +76,13 @@ def test_openssh_scp_with_times_and_a_folder_as_the_target(service: Any, client:
     assert_landed(service, sent)
 
 
+def test_openssh_scp_of_a_name_that_has_landed_lands_a_second_file(service: Any, client: Any, sent: Path) -> None:
+    assert_done(client.scp(sent, f"{client.account}@127.0.0.1:"))
+    sent.write_bytes(b"student_id\n1\n")
+    assert_done(client.scp(sent, f"{client.account}@127.0.0.1:"))
+    assert [landed.bytes for landed in service.landed(count=2)] == [SIZE, 13]
+
+
 def test_paramiko_put_with_confirm(service: Any, client: Any, sent: Path) -> None:
     with client.paramiko() as ssh:
         attributes = ssh.open_sftp().put(str(sent), "students.csv", confirm=True)

@@ -45,7 +45,7 @@ def test_only_what_nobody_resumed_in_time_expires(jail: Jail, here: Installation
     left_behind(here, "young.csv", hours=0.5)
     live = jail._receiving.begin(jail.visitor, "live.csv")
     os.utime(live.descriptor, (0, 0))
-    jail._receiving.expire()
+    jail._receiving.expire(ACCOUNT)
     assert names(here) == ["settling.csv", "young.csv", "live.csv"]
 
 
@@ -56,7 +56,7 @@ def test_an_upload_that_another_process_has_open_is_left_alone(
     theirs = other._receiving.begin(jail.visitor, "students.csv")
     theirs.write(0, b"some")
     os.utime(theirs.descriptor, (0, 0))
-    jail._receiving.expire()
+    jail._receiving.expire(ACCOUNT)
     assert names(here) == ["students.csv"]
     assert jail._receiving.resume(jail.visitor, theirs.upload, appends=True) is None
     jail._receiving.begin(jail.visitor, "students.csv")
@@ -108,6 +108,24 @@ def test_a_rename_starts_the_settling_anew(jail: Jail, here: Installation) -> No
 
     asyncio.run(go())
     assert [landing.name for landing in here.zone.waiting(ACCOUNT)] == ["scholars.csv"]
+
+
+def test_a_file_lands_while_the_database_is_busy_for_long(
+    jail: Jail, here: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sftpd import server
+
+    monkeypatch.setattr(server, "NOTE_SECONDS", 0)
+    jail._receiving._notes = server._impatient(jail._receiving._notes)
+
+    async def go() -> None:
+        arrival = jail._receiving.begin(jail.visitor, "students.csv")
+        arrival.write(0, b"student_id\n")
+        with here.db.write():
+            await jail._receiving.finish(arrival)
+
+    asyncio.run(go())
+    assert [landing.name for landing in here.zone.waiting(ACCOUNT)] == ["students.csv"]
 
 
 def test_a_landing_that_fails_is_told_and_leaves_nothing(

@@ -2,7 +2,7 @@
 
 <archive>/<account>/YYYY/MM/DD/<landing-id>/<name>.zst              the file as it arrived
 <archive>/.../<attempt>.receipt.json, <attempt>.receipt.txt         what the customer was told
-<archive>/.../<attempt>.rejects.csv, <attempt>.changes.parquet      what each attempt rejected and changed
+<archive>/.../<attempt>.rejects.csv, <attempt>.changes.<feed>.parquet   what each attempt rejected and changed
 """
 
 import contextlib

@@ -50,19 +50,22 @@ def dry_run(here: Installation, file: Path, *, feed: str, account: str | None = 
 
 def _judge(here: Installation, feed: Feed, found: Examined, report: Report, name: str, account: str | None) -> Verdict:
     source = _source(here, feed, name, account)
-    rows, known = account_data.no_rows(feed), False
+    rows, known = [account_data.no_rows(records.feed) for records in found.records], False
     if account is not None:
         account_data.ensure_tables(here.db, here.catalogue)
         with here.db.read() as tx:
             source_id = here.sources.find_id(tx, here.accounts.get(account).id, source)
             if source_id is not None:
-                rows, known = account_data.rows_of(tx, feed, source_id), standings.of(tx, source_id).run is not None
+                rows = [account_data.rows_of(tx, records.feed, source_id) for records in found.records]
+                known = standings.of(tx, source_id).run is not None
     early = verdict.on_rows(feed, found, known_source=known)
     if early is not None:
         return early
     mode = Mode(source.mode)
-    changes = reconcile(feed, mode=mode, standing=rows, found=found)
-    changes.tell(report)
+    changes = [
+        reconcile(records, mode=mode, standing=standing) for records, standing in zip(found.records, rows, strict=True)
+    ]
+    changes[0].tell(report)
     return verdict.on_changes(here.settings.guards, feed, mode, found, changes, known_source=known)
 
 

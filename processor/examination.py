@@ -15,6 +15,7 @@ from landingzone.feed import Feed
 from processor import mapping
 from processor.reading import OpenedFile, UnreadableFile, open_file
 from processor.receipt import REJECTS_SHOWN, Report
+from processor.records import Records
 from processor.reject_file import RejectFile
 from processor.validation import Checked, Options, Validator
 
@@ -28,28 +29,24 @@ class Examined:
     Attributes:
         header: the header line's names; None if the file has none.
         missing: required fields that no column gives; then no row was looked at.
-        accepted: one row for each key: the feed's fields (String).
+        records: what the accepted rows give, by feed; the first is what the file's rows are counted as.
         read: data rows in the file, damaged ones included; read = accepted + rejected, always.
         rejected: rows rejected.
         collapsed: accepted rows that repeat another one to the letter, and give no row of their own.
         rejects: the first ones, by line: {line, field, value, code, message}.
         reject_counts: rejected rows by code.
-        rejected_keys: the key columns of rejected rows whose key could be read.
-        some_key_unreadable: a rejected row's key could not be read.
         warnings: {code, field, count, message, lines}.
         tolerated: {code, message}.
     """
 
     header: tuple[str, ...] | None
     missing: tuple[str, ...]
-    accepted: pl.DataFrame
+    records: tuple[Records, ...]
     read: int
     rejected: int
     collapsed: int
     rejects: Sequence[dict[str, Any]]
     reject_counts: dict[str, int]
-    rejected_keys: pl.DataFrame
-    some_key_unreadable: bool
     warnings: Sequence[dict[str, Any]]
     tolerated: Sequence[dict[str, str]]
 
@@ -83,14 +80,19 @@ def examine(path: Path, *, name: str, feed: Feed, rejects_to: Path | None = None
         return Examined(
             header=opened.header,
             missing=columns.missing,
-            accepted=_joined([one.accepted for one in checked], feed.field_names),
+            records=(
+                Records(
+                    feed,
+                    rows=_joined([one.accepted for one in checked], feed.field_names),
+                    kept=_joined([one.rejected_keys for one in checked], feed.key),
+                    keep_all=validator.unreadable_keys > 0,
+                ),
+            ),
             read=validator.read,
             rejected=validator.rejected,
             collapsed=validator.collapsed,
             rejects=[asdict(reject) for reject in validator.rejects()],
             reject_counts=validator.reject_counts(),
-            rejected_keys=_joined([one.rejected_keys for one in checked], feed.key),
-            some_key_unreadable=validator.unreadable_keys > 0,
             warnings=[asdict(warning) for warning in validator.warnings()],
             tolerated=[asdict(note) for note in opened.tolerated],
         )

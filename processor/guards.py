@@ -55,7 +55,7 @@ def check_rows(settings: GuardSettings, feed: Feed, *, read: int, rejected: int)
     return None
 
 
-def check_changes(settings: GuardSettings, feed: Feed, mode: Mode, changes: Changes) -> Hold | None:
+def check_changes(settings: GuardSettings, mode: Mode, changes: Changes) -> Hold | None:
     """The guard against mass deactivation; events are exempt (absences shrink during a morning)."""
     going, standing = changes.deactivated.height, changes.standing
     allowed = settings.deactivate_share if standing >= settings.deactivate_from_rows else 0.5
@@ -63,8 +63,8 @@ def check_changes(settings: GuardSettings, feed: Feed, mode: Mode, changes: Chan
         return None
     return Hold(
         "many_deactivated",
-        f"{going:,} of {standing:,} {feed.name} rows ({going / standing:.0%}) are no longer listed and would be "
-        f"deactivated; more than {allowed:.0%} at once waits for an operator. "
+        f"{going:,} of {standing:,} {changes.feed.name} rows ({going / standing:.0%}) are no longer listed and would "
+        f"be deactivated; more than {allowed:.0%} at once waits for an operator. "
         "If the file is not whole, send it again; if it is right, ask for it to be approved.",
         {"deactivated": going},
     )

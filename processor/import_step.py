@@ -38,9 +38,8 @@ _EVENTS = {outcome: f"run.{outcome.value}" for outcome in Outcome}
 class Application:
     """Changes that are to be applied to a source, and what it stands at after them."""
 
-    feed: Feed
     source_id: int
-    changes: Changes
+    changes: tuple[Changes, ...]
     standing: Standing
 
 
@@ -143,11 +142,14 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
     _advance(here, run, State.VALIDATED)
 
     with here.db.read() as tx:
-        rows = account_data.rows_of(tx, feed, source_id)
-    changes = reconcile(feed, mode=mode, standing=rows, found=found)
-    changes.tell(report)
-    if not changes.empty:
-        changes.save(staging / "changes.parquet")
+        rows = [account_data.rows_of(tx, records.feed, source_id) for records in found.records]
+    changes = tuple(
+        reconcile(records, mode=mode, standing=standing) for records, standing in zip(found.records, rows, strict=True)
+    )
+    changes[0].tell(report)
+    for one in changes:
+        if not one.empty:
+            one.save(staging / f"changes.{one.feed.name}.parquet")
     archive.fsync_staging(staging)
     _advance(here, run, State.RECONCILED)
     judged = verdict.on_changes(
@@ -160,7 +162,7 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
         same_file=same_file,
         request=run.request,
     )
-    return judged, Application(feed, source_id, changes, after) if judged.applies else None
+    return judged, Application(source_id, changes, after) if judged.applies else None
 
 
 def _recognise(here: Context, run: Run, source: Source) -> int:
@@ -208,10 +210,10 @@ def _commit(here: Context, run: Run, report: Report, judged: Verdict, applicatio
 
 
 def _apply(tx: sa.Connection, run: Run, what: Application) -> None:
-    feed, source_id, changes = what.feed, what.source_id, what.changes
-    account_data.add(tx, feed, source_id, run.serial, changes.added)
-    account_data.change(tx, feed, source_id, run.serial, changes.changed)
-    account_data.change(tx, feed, source_id, run.serial, changes.reactivated)
-    account_data.end(tx, feed, source_id, run.serial, changes.deactivated)
-    standings.set_to(tx, source_id, what.standing)
-    runs.supersede_older(tx, run, source_id)
+    for one in what.changes:
+        account_data.add(tx, one.feed, what.source_id, run.serial, one.added)
+        account_data.change(tx, one.feed, what.source_id, run.serial, one.changed)
+        account_data.change(tx, one.feed, what.source_id, run.serial, one.reactivated)
+        account_data.end(tx, one.feed, what.source_id, run.serial, one.deactivated)
+    standings.set_to(tx, what.source_id, what.standing)
+    runs.supersede_older(tx, run, what.source_id)

@@ -6,19 +6,20 @@ from pathlib import Path
 import polars as pl
 
 from landingzone.feed import Feed, Mode
-from processor.examination import Examined
 from processor.receipt import Report
+from processor.records import Records
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What applying a file would do to its source's rows.
+    """What applying a file would do to its source's records of one feed.
 
     Attributes:
+        feed: whose records these are.
         added: rows never listed before; the feed's fields.
         changed: active rows whose values differ; the feed's fields with their new values, and beside each that is not
             of the key `old_<field>`.
-        reactivated: rows that had been deactivated and are listed again; the feed's fields.
+        reactivated: rows that had been deactivated and are listed again; like `changed`.
         deactivated: active rows that the file no longer lists; the feed's fields, last values.
         unchanged: how many active rows are listed as they are.
         standing: how many rows of the source are active before.
@@ -26,6 +27,7 @@ class Changes:
             rejected, or the key of some rejected row could not be read.
     """
 
+    feed: Feed
     added: pl.DataFrame
     changed: pl.DataFrame
     reactivated: pl.DataFrame
@@ -61,43 +63,35 @@ class Changes:
         pl.concat(frames, how="diagonal").write_parquet(path, compression="zstd")
 
 
-def reconcile(
-    feed: Feed,
-    *,
-    mode: Mode,
-    standing: pl.DataFrame,
-    found: Examined,
-) -> Changes:
-    """Compare a file with its source's rows.
-
-    A rejected row is not a removed row: the record that it names keeps its last good state, and if some rejected row's
-    key could not be read, nothing is deactivated (design, Feeds).
+def reconcile(records: Records, *, mode: Mode, standing: pl.DataFrame) -> Changes:
+    """Compare what a file says with its source's records.
 
     Args:
-        feed: declares fields and key.
-        mode: what the file says about rows that it does not list; `events` has its own way.
-        standing: every row of the source: the feed's fields and `active`.
-        found: what the file holds.
+        records: what the file says, of one feed.
+        mode: what the file says about records that it does not list.
+        standing: every record of the source: the feed's fields and `active`.
     """
-    key, fields = list(feed.key), list(feed.field_names)
-    others = [name for name in fields if name not in feed.key]
-    rows = found.accepted.select(fields)
+    key, fields = list(records.feed.key), list(records.feed.field_names)
+    others = [name for name in fields if name not in key]
+    rows = records.rows.select(fields)
     old = standing.rename({name: f"old_{name}" for name in others})
     listed = rows.join(old, on=key, how="inner")
-    differs = (
-        pl.any_horizontal([pl.col(name) != pl.col(f"old_{name}") for name in others]) if others else pl.lit(value=False)
-    )
+    same = [pl.col(name) == pl.col(f"old_{name}") for name in others]
+    differs = ~pl.all_horizontal(same) if same else pl.lit(value=False)
     active = standing.filter(pl.col("active"))
     missing = active.join(rows, on=key, how="anti")
-    removed = missing.join(found.rejected_keys.select(key).unique(), on=key, how="anti")
-    if found.some_key_unreadable or mode is not Mode.FULL:
+    if records.covers is not None:
+        missing = missing.join(records.covers.unique(), on=records.covers.columns, how="semi")
+    removed = missing.join(records.kept.select(key).unique(), on=key, how="anti")
+    if records.keep_all or mode is Mode.DELTA:
         removed = removed.clear()
     return Changes(
+        feed=records.feed,
         added=rows.join(standing, on=key, how="anti"),
         changed=listed.filter(pl.col("active") & differs).drop("active"),
-        reactivated=listed.filter(~pl.col("active")).select(fields),
+        reactivated=listed.filter(~pl.col("active")).drop("active"),
         deactivated=removed.select(fields),
         unchanged=listed.filter(pl.col("active") & ~differs).height,
         standing=active.height,
-        kept=missing.height - removed.height if mode is Mode.FULL else 0,
+        kept=missing.height - removed.height if mode is not Mode.DELTA else 0,
     )

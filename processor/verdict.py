@@ -1,5 +1,6 @@
 """The verdict on a file: how its run ends. Pure; the real run and the dry run judge the same."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from landingzone.feed import Feed, Mode
@@ -43,7 +44,7 @@ def on_changes(
     feed: Feed,
     mode: Mode,
     found: Examined,
-    changes: Changes,
+    changes: Sequence[Changes],
     *,
     known_source: bool,
     same_file: bool = False,
@@ -56,10 +57,10 @@ def on_changes(
     """
     for hold in (
         guards.check_rows(settings, feed, read=found.read, rejected=found.rejected),
-        guards.check_changes(settings, feed, mode, changes),
+        *(guards.check_changes(settings, mode, one) for one in changes),
     ):
         if hold is not None and not hold.approved_by(request):
             return Verdict(Outcome.HELD, hold=hold)
-    if known_source and changes.empty and (same_file or not found.rejected):
+    if known_source and all(one.empty for one in changes) and (same_file or not found.rejected):
         return Verdict(Outcome.UNCHANGED)
     return Verdict(Outcome.IMPORTED_WITH_REJECTS if found.rejected else Outcome.IMPORTED)

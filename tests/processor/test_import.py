@@ -235,10 +235,10 @@ def test_the_archive_keeps_original_receipts_rejects_and_changes(desk: Any, stud
     landing = desk.night.land("students.csv", students(12, phone={4: "?"}))
     desk.take(landing)
     folder = desk.context.zone.archive_folder(landing)
-    names = {"students.csv.zst", "1.receipt.json", "1.receipt.txt", "1.rejects.csv", "1.changes.parquet"}
+    names = {"students.csv.zst", "1.receipt.json", "1.receipt.txt", "1.rejects.csv", "1.changes.students.parquet"}
     assert {path.name for path in folder.iterdir()} == names
     assert {oct(path.stat().st_mode & 0o777) for path in folder.iterdir()} == {"0o600"}
-    changes = pl.read_parquet(folder / "1.changes.parquet")
+    changes = pl.read_parquet(folder / "1.changes.students.parquet")
     assert changes["change"].to_list() == ["added"] * 11
 
 

@@ -1,0 +1,30 @@
+"""Records: what a file says about one kind of thing. Most feeds give one kind, a guardians file guardians and their
+associations. Pure data between validating and reconciling.
+"""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from landingzone.feed import Feed
+
+
+@dataclass(frozen=True)
+class Records:
+    """What a file says about the records of one feed.
+
+    Attributes:
+        feed: whose records these are: it declares their fields and key.
+        rows: one for each key: the feed's fields (String).
+        kept: keys (String) that are not to be deactivated although no accepted row gives them: a row that names them
+            was rejected. A rejected row is not a removed row (design, Feeds).
+        keep_all: the key of some rejected row could not be read, so nothing is deactivated.
+        covers: only standing records that agree with a row of this frame are the file's to deactivate (events: the
+            dates that the file names); None: all of the source's.
+    """
+
+    feed: Feed
+    rows: pl.DataFrame
+    kept: pl.DataFrame
+    keep_all: bool
+    covers: pl.DataFrame | None = None

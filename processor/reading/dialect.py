@@ -1,7 +1,7 @@
 """How the lines of a file are written: separator, line end, header, number of columns. Decided from the first lines."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from processor.reading.record import Damaged, Form, Record, Undecided, is_blank, read_record
@@ -66,7 +66,8 @@ def decide(head: bytes, *, line_end: bytes, whole: bool, has_header: HasHeader, 
     notes.extend(filter(None, [_DELIMITERS.get(best.delimiter, "")]))
     form = next(form for form in forms if form.delimiter == best.delimiter)
     first = best.first
-    if first is None or not has_header(_trimmed(first.fields)):
+    known = first is not None and has_header(_trimmed(first.fields))
+    if first is None or not (known or are_names(first.fields, best.records[1:])):
         if first is None:
             _refuse_damaged_header(head, start, form, has_header)
         widths = Counter(map(len, best.records))
@@ -85,6 +86,25 @@ def decide(head: bytes, *, line_end: bytes, whole: bool, has_header: HasHeader, 
         lines_before=lines_before + first.lines,
         notes=tuple(notes),
     )
+
+
+def are_names(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
+    """Whether the first record seems to be a header, though none of its names is known.
+
+    Such a line must not be taken for data: names are all there, differ, and hold no digit, while every record after it
+    holds one (ids and phones do). Taking it for a header is the safe error: the columns then count as missing.
+
+    >>> are_names(["Schule", "Kurs"], [["014", "MATH"], ["015", "ART"]]), are_names(["Bell", "Art"], [["Lee", "PE"]])
+    (True, False)
+    """
+    names = [name.strip() for name in first]
+    if not others or not all(names) or len(set(names)) < len(names) or _holds_digit(names):
+        return False
+    return all(_holds_digit(record) for record in others)
+
+
+def _holds_digit(values: Sequence[str]) -> bool:
+    return any(character.isdigit() for value in values for character in value)
 
 
 def _width(header: tuple[str, ...], data: list[tuple[str, ...]]) -> tuple[int, bool]:

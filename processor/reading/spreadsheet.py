@@ -9,17 +9,19 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 import polars as pl
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, PasswordError, SheetVisibleEnum
 
 from processor.reading.container import Container
-from processor.reading.dialect import HasHeader
+from processor.reading.dialect import HasHeader, are_names
 from processor.reading.table import Batch, Damage, Limits, OpenedFile, UnreadableFile, column_names, shorten
 
 Cell = int | float | str | bool | dt.time | dt.date | dt.datetime | dt.timedelta
 
+_SAMPLE_ROWS: Final = 20
 _ROWS_AT_ONCE: Final = 20_000
 _EXACT: Final = 1e15
 """Whole numbers below it are exact in the way that workbooks store numbers."""
@@ -34,12 +36,12 @@ class SpreadsheetFile(OpenedFile):
     def __init__(
         self, workbook: CalamineWorkbook, sheet: CalamineSheet, *, has_header: HasHeader, limits: Limits
     ) -> None:
-        first = next(((at, cells) for at, cells in _rows(sheet) if any(cells)), None)
-        if first is None:
+        filled = ((at, [_text(cell).strip() for cell in cells]) for at, cells in _rows(sheet))
+        sample = list(islice(((at, texts) for at, texts in filled if any(texts)), _SAMPLE_ROWS))
+        if not sample:
             raise UnreadableFile("empty_file")
-        at, cells = first
-        names = tuple(_text(cell).strip() for cell in cells)
-        with_header = has_header(names)
+        at, names = sample[0][0], tuple(sample[0][1])
+        with_header = has_header(names) or are_names(names, [texts for _, texts in sample[1:]])
         width = max(place + 1 for place, name in enumerate(names) if name) if with_header else sheet.width
         super().__init__(header=names[:width] if with_header else None, width=width, limits=limits)
         self._workbook = workbook

@@ -16,7 +16,6 @@ from processor.reading.table import Limits
 QUOTE: Final = b'"'
 _Q: Final = QUOTE[0]
 _CR: Final = b"\r"
-_BLANKS: Final = b" \t"
 _DISTINCT_WIDTH: Final = 3
 """From so many fields on, a line inside a quoted value that splits into just as many is a record, not text."""
 
@@ -78,7 +77,7 @@ def is_blank(line: bytes, form: Form) -> bool:
     Blanks between separators are values, if empty ones: such a line is a row.
     """
     bare = line.rstrip(_CR)
-    return not bare.strip(form.delimiter) or not bare.strip(b" \x1a" if form.delimiter == b"\t" else b" \t\x1a")
+    return not bare.strip(form.delimiter) or not bare.strip(_blanks(form) + b"\x1a")
 
 
 def read_record(data: bytes, start: int, line_end: int, form: Form, *, at_end: bool) -> Record | Damaged | Undecided:
@@ -127,6 +126,10 @@ def read_parts(data: bytes, start: int, line_end: int, form: Form) -> list[Recor
     return records
 
 
+def _blanks(form: Form) -> bytes:
+    return b" " if form.delimiter == b"\t" else b" \t"
+
+
 def _by_content(raw: bytes) -> Damaged | None:
     if b"\0" in raw:
         return Damaged("damaged_nul")
@@ -155,7 +158,7 @@ def _may_span(data: bytes, start: int, found: Record, form: Form) -> bool:
 def _split(data: bytes, start: int, line_end: int, limit: int, form: Form) -> Record | Damaged | None:
     """Split into fields; None if a quoted value does not end before `limit`."""
     delimiter, end_byte = form.delimiter[0], form.line_end[0]
-    blanks = bytes(each for each in _BLANKS if each != delimiter)
+    blanks = _blanks(form)
     fields: list[str] = []
     spaced, quoted, at, own_end = False, True, start, line_end
     while True:

@@ -23,6 +23,10 @@ format: .venv/.installed ## put the code into its form
 bench: .venv/.installed  ## the paired benchmarks; prints tables
 	$(BIN)/python bench/run.py
 
+.PHONY: docs
+docs: .venv/.installed   ## docs/reference, from what the code declares
+	$(BIN)/python tests/docs/generate.py
+
 lock:                    ## pin anew what pyproject.toml asks for (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock

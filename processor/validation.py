@@ -532,7 +532,7 @@ class _Seen:
         line: npt.NDArray[np.int64],
     ) -> None:
         if stop > len(self._key):
-            room = stop + (stop >> 2)
+            room = stop + (stop >> 3)
             for array in (self._key, self._check, self._row, self._line):
                 array.resize(room, refcheck=False)
         self._key[start:stop], self._row[start:stop] = key, row
@@ -542,6 +542,7 @@ class _Seen:
     def _grow(self, entered: int, stop: int) -> None:
         """Double the table, as often as needed, and enter again what had been entered."""
         self._bits = int(stop / self._FULL).bit_length()
+        del self._table  # so that the two never take room at once
         self._table = self._empty_table()
         for first in range(0, entered, self._REHASHED_AT_ONCE):
             self._owners(np.arange(first, min(first + self._REHASHED_AT_ONCE, entered), dtype=np.int64))

@@ -1,37 +1,30 @@
 """Sources: the files that an account sends, each a name or pattern that holds one feed.
 
-By default an account has one source per feed, named after it (students.csv, ...; case ignored).
+By default an account has one source per feed, named after it (students.csv, ...; case ignored). Declaring one for a
+feed replaces that feed's default. A pattern with `{school}` makes a source of each school, so that one school's file
+never deactivates another's.
 """
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from typing import Any
 
 import sqlalchemy as sa
 
+from landingzone import audit
 from landingzone.clock import iso, now
 from landingzone.db import Database
-from landingzone.feed import Catalogue
+from landingzone.errors import LandingZoneError
+from landingzone.feed import Catalogue, Feed, Mode
+from landingzone.kept_mapping import KeptMapping
+from landingzone.pattern import Pattern, check_pattern, is_temporary, overlap
 from landingzone.tables import accounts, sources
 
-#: What a pattern's `.csv` also stands for: the same rows as text, spreadsheet, or compressed.
-_CSV_ENDING = r"\.(?:(?:csv|txt|tsv|xlsx)(?:\.(?:gz|zip|zst))?|zip)"
-
-#: Names under which clients upload before they rename: they never match a source and never settle.
-_TEMPORARY = re.compile(
-    r"\..+|.+\.(filepart|part|partial|tmp|temp|upload|uploading|crdownload|download|swp)|.+~|\$.+|~.+",
-    re.IGNORECASE | re.DOTALL,
-)
+__all__ = ["KeptMapping", "Source", "SourceError", "Sources", "is_temporary"]
 
 
-def is_temporary(name: str) -> bool:
-    """Whether a client is known to use such a name only until its rename.
-
-    >>> [is_temporary(n) for n in ("students.csv.filepart", ".in.students.csv.", "students.csv")]
-    [True, True, False]
-    """
-    return bool(_TEMPORARY.fullmatch(name))
+class SourceError(LandingZoneError):
+    """The source is not as the command needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +33,13 @@ class Source:
 
     Attributes:
         name: unique within the account; names `latest-<source>.receipt.json`.
-        pattern: the expected file name; `{date}` stands for any date.
+        pattern: the expected file name; `{date}` stands for any date, `{school}` for a school's code.
         feed: the name of the feed it holds.
         mode: what the file says about rows that it does not list (full, delta, events).
         priority: of several sources of one record the lowest number is asked first.
+        due: the time by which it is to come, HH:MM in the account's time zone; empty if none is set.
+        mapping: the account's own mapping of its columns, if one is kept.
+        part_of: name of the declared source whose pattern has made this one; None for a declared or default source.
     """
 
     name: str
@@ -51,6 +47,9 @@ class Source:
     feed: str
     mode: str
     priority: int = 100
+    due: str = ""
+    mapping: KeptMapping | None = None
+    part_of: str | None = None
 
     def matches(self, file_name: str) -> bool:
         """Whether a file of that name belongs to this source; case is ignored, and so is how it is packed.
@@ -59,13 +58,14 @@ class Source:
         >>> [students.matches(name) for name in ("Students.CSV", "students.csv.gz", "students.xlsx", "students2.csv")]
         [True, True, True, False]
         """
-        return not is_temporary(file_name) and bool(_compile(self.pattern).fullmatch(file_name))
+        return Pattern(self.pattern).match(file_name) is not None
 
-
-@lru_cache(maxsize=4096)
-def _compile(pattern: str) -> re.Pattern[str]:
-    stem = pattern.removesuffix(".csv")
-    return re.compile(re.escape(stem) + ("" if stem == pattern else _CSV_ENDING), re.IGNORECASE)
+    def of_file(self, file_name: str) -> "Source | None":
+        """The source that a matching file belongs to: this one, or that of the file's school; None: no match."""
+        found = Pattern(self.pattern).match(file_name)
+        if found is None or not Pattern(self.pattern).is_per_school:
+            return self if found is not None else None
+        return replace(self, name=found, part_of=self.name)
 
 
 class Sources:
@@ -76,46 +76,179 @@ class Sources:
         self._catalogue = catalogue
 
     def of(self, account: str) -> tuple[Source, ...]:
-        """What is expected of an account, in the catalogue's order."""
-        query = (
-            sa.select(sources.c.name, sources.c.pattern, sources.c.feed, sources.c.mode, sources.c.priority)
-            .join(accounts)
-            .where(accounts.c.name == account)
-            .order_by(sources.c.name)
-        )
+        """What is expected of an account, in the catalogue's order; for a `{school}` pattern the pattern itself."""
         with self._db.read() as tx:
-            declared = [Source(*row) for row in tx.execute(query)]
-        return tuple(self._with_defaults(declared))
+            rows = tx.execute(_QUERY.where(accounts.c.name == account, sources.c.part_of.is_(None))).all()
+        declared = [_source(row) for row in rows if row.retired_at is None]
+        retired = {row.feed for row in rows if row.retired_at is not None}
+        return tuple(self._with_defaults(declared, retired))
+
+    def schools_of(self, account: str, declared: str) -> tuple[Source, ...]:
+        """The sources that a `{school}` pattern has made so far."""
+        query = _QUERY.where(accounts.c.name == account, sources.c.part_of == declared)
+        with self._db.read() as tx:
+            return tuple(_source(row) for row in tx.execute(query) if row.retired_at is None)
 
     def match(self, account: str, file_name: str) -> Source | None:
         """The source that a file of that name belongs to, or None: nobody expects it."""
-        return next((source for source in self.of(account) if source.matches(file_name)), None)
+        found = (source.of_file(file_name) for source in self.of(account))
+        return next((source for source in found if source is not None), None)
+
+    def get(self, account: str, name: str) -> Source:
+        """The source of that name, declared or default; raises SourceError if there is none."""
+        for source in self.of(account):
+            if source.name == name:
+                return source
+        known = ", ".join(source.name for source in self.of(account))
+        raise SourceError(f"Account {account} has no source {name!r}. It has: {known}.")
+
+    def expect(
+        self,
+        account: str,
+        pattern: str,
+        *,
+        feed: Feed,
+        actor: str,
+        name: str = "",
+        mode: Mode | None = None,
+        priority: int = 100,
+        due: str = "",
+    ) -> Source:
+        """Declare a source, or change what is declared of it.
+
+        Raises PatternError for an unusable pattern, SourceError if another source's pattern could match the same file.
+        """
+        checked = check_pattern(pattern)
+        source = Source(
+            name=name or checked.source_name,
+            pattern=pattern,
+            feed=feed.name,
+            mode=(mode or feed.mode).value,
+            priority=priority,
+            due=_check_due(due),
+        )
+        if (feed.mode is Mode.EVENTS) is not (source.mode == Mode.EVENTS):
+            raise SourceError(
+                f"The feed {feed.name} is read as {feed.mode.value}; events and rosters cannot be swapped."
+            )
+        for other in self.of(account):
+            is_default = other.feed == feed.name and other.pattern == f"{feed.name}.csv"
+            if other.name != source.name and not is_default and overlap(checked, Pattern(other.pattern)):
+                raise SourceError(
+                    f"{pattern!r} could match the same file as {other.pattern!r} of source {other.name}; "
+                    "a file must belong to one source only."
+                )
+        with self._db.write() as tx:
+            account_id = _account_id(tx, account)
+            self._put(tx, account_id, source)
+            details = {
+                "pattern": pattern,
+                "feed": feed.name,
+                "mode": source.mode,
+                "priority": priority,
+                "due": source.due,
+            }
+            audit.record(tx, actor=actor, action="source.expected", account=account, source=source.name, **details)
+        return source
+
+    def keep_mapping(self, account: str, name: str, mapping: KeptMapping | None, *, actor: str) -> None:
+        """Keep an account's own mapping of a source (and of its schools' sources), or forget it (None)."""
+        source = replace(self.get(account, name), mapping=mapping)
+        with self._db.write() as tx:
+            account_id = _account_id(tx, account)
+            self._put(tx, account_id, source)
+            kept = mapping.as_dict() if mapping else sa.null()
+            same = sa.and_(sources.c.account_id == account_id, sources.c.part_of == name)
+            tx.execute(sources.update().where(same).values(mapping=kept))
+            action = "source.mapped" if mapping else "source.unmapped"
+            audit.record(tx, actor=actor, action=action, account=account, source=name)
+
+    def retire(self, tx: sa.Connection, account: str, name: str, *, actor: str) -> list[int]:
+        """Expect a source no longer, in the caller's transaction; returns the numbers of it and its schools' sources.
+
+        What becomes of their rows is the caller's part. Raises SourceError if there is no such source.
+        """
+        account_id = _account_id(tx, account)
+        self._put(tx, account_id, self.get(account, name))
+        own = sa.or_(sources.c.name == name, sources.c.part_of == name)
+        these = sa.and_(sources.c.account_id == account_id, own, sources.c.retired_at.is_(None))
+        ids = list(tx.execute(sa.select(sources.c.id).where(these)).scalars())
+        tx.execute(sources.update().where(sources.c.id.in_(ids)).values(retired_at=iso(now())))
+        audit.record(tx, actor=actor, action="source.retired", account=account, source=name)
+        return ids
 
     @staticmethod
     def find_id(tx: sa.Connection, account_id: int, source: Source) -> int | None:
         """The database's number of a source, or None: no file of it has come yet."""
         query = sa.select(sources.c.id).where(sources.c.account_id == account_id, sources.c.name == source.name)
-        return tx.execute(query).scalar()
+        found: int | None = tx.execute(query).scalar()
+        return found
 
     def id_of(self, tx: sa.Connection, account_id: int, source: Source) -> int:
-        """The database's number of a source, in the caller's write transaction; a default one gets its row now."""
+        """The database's number of a source, in the caller's write transaction; a new one gets its row now."""
         known = self.find_id(tx, account_id, source)
-        if known is None:
-            row = sources.insert().values(
-                account_id=account_id,
-                name=source.name,
-                pattern=source.pattern,
-                feed=source.feed,
-                mode=source.mode,
-                priority=source.priority,
-                created_at=iso(now()),
-            )
-            known = tx.execute(row.returning(sources.c.id)).scalar_one()
-        return known
+        return known if known is not None else self._put(tx, account_id, source)
 
-    def _with_defaults(self, declared: Iterable[Source]) -> Iterable[Source]:
+    def _put(self, tx: sa.Connection, account_id: int, source: Source) -> int:
+        values = {
+            "pattern": source.pattern,
+            "feed": source.feed,
+            "mode": source.mode,
+            "priority": source.priority,
+            "due": source.due,
+            "mapping": source.mapping.as_dict() if source.mapping else sa.null(),
+            "part_of": source.part_of,
+            "retired_at": None,
+        }
+        known = self.find_id(tx, account_id, source)
+        if known is not None:
+            tx.execute(sources.update().where(sources.c.id == known).values(**values))
+            return known
+        row = sources.insert().values(account_id=account_id, name=source.name, created_at=iso(now()), **values)
+        made: int = tx.execute(row.returning(sources.c.id)).scalar_one()
+        return made
+
+    def _with_defaults(self, declared: Iterable[Source], retired: set[str]) -> Iterable[Source]:
         by_feed: dict[str, list[Source]] = {}
         for source in declared:
             by_feed.setdefault(source.feed, []).append(source)
         for feed in self._catalogue.values():
-            yield from by_feed.pop(feed.name, [Source(feed.name, f"{feed.name}.csv", feed.name, feed.mode.value)])
+            default = Source(feed.name, f"{feed.name}.csv", feed.name, feed.mode.value)
+            yield from by_feed.pop(feed.name, [] if feed.name in retired else [default])
+
+
+_QUERY = (
+    sa.select(
+        sources.c.name,
+        sources.c.pattern,
+        sources.c.feed,
+        sources.c.mode,
+        sources.c.priority,
+        sources.c.due,
+        sources.c.mapping,
+        sources.c.part_of,
+        sources.c.retired_at,
+    )
+    .join(accounts)
+    .order_by(sources.c.priority, sources.c.name)
+)
+
+
+def _source(row: Any) -> Source:  # noqa: ANN401 - a row of _QUERY
+    fields = row._asdict()
+    del fields["retired_at"]
+    return Source(**{**fields, "mapping": KeptMapping.from_dict(fields["mapping"])})
+
+
+def _account_id(tx: sa.Connection, account: str) -> int:
+    found: int | None = tx.execute(sa.select(accounts.c.id).where(accounts.c.name == account)).scalar()
+    if found is None:
+        raise SourceError(f"There is no account {account!r}. `landingzone accounts list` shows all.")
+    return found
+
+
+def _check_due(due: str) -> str:
+    hours, colon, minutes = due.partition(":")
+    if due and not (colon and hours.isdigit() and minutes.isdigit() and int(hours) < 24 and int(minutes) < 60):  # noqa: PLR2004 - a clock
+        raise SourceError(f"{due!r} is not a time of day; write it as 06:30.")
+    return f"{int(hours):02}:{int(minutes):02}" if due else ""

@@ -37,13 +37,19 @@ sources = sa.Table(
     sa.Column("feed", sa.String(32), nullable=False),
     sa.Column("mode", sa.String(16), nullable=False),
     sa.Column("priority", sa.Integer, nullable=False, server_default="100"),
+    sa.Column("due", sa.String(5), nullable=False, server_default=""),
+    sa.Column("mapping", sa.JSON),
+    sa.Column("part_of", sa.String(255)),
+    sa.Column("retired_at", sa.String(24)),
     sa.Column("created_at", sa.String(24), nullable=False),
     sa.Column("standing_run", sa.String(48)),
     sa.Column("standing_sha256", sa.String(64)),
     sa.Column("standing_form", sa.String(64)),
     sa.UniqueConstraint("account_id", "name"),
 )
-"""`standing_*`: what the source stands at: the newest run applied, its file's hash, and a hash of how it was read."""
+"""`part_of`: the declared source whose `{school}` this one is of.
+
+`standing_*`: what the source stands at: the newest run applied, its file's hash, and a hash of how it was read."""
 
 keys = sa.Table(
     "keys",

@@ -1,0 +1,151 @@
+"""File name patterns: how an account's files are recognised by name. Pure.
+
+Literal text, case ignored; `{date}` stands for any date, `{school}` for a school's code. There is no bare `*`: what
+could mean any file would take files for what they are not.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from landingzone.errors import LandingZoneError
+from landingzone.landing import NameRefused, check_name
+
+#: What `.csv` at a pattern's end also stands for: the same rows as text or spreadsheet, or compressed.
+_CSV_ENDING = r"\.(?:(?:csv|txt|tsv|xlsx)(?:\.(?:gz|zip|zst))?|zip)"
+#: 20260131, 2026-01-31, 01-31-2026, 013126, with -, _ or . between the parts.
+_DATE = r"(?:\d{4}[-_.]?\d{2}[-_.]?\d{2}|\d{2}[-_.]?\d{2}[-_.]?\d{4}|\d{6})"
+_SCHOOL = r"(?P<school>[0-9a-z][0-9a-z-]*)"
+_PLACE = re.compile(r"\{([^{}]*)\}")
+_TEMPORARY = re.compile(
+    r"\..+|.+\.(filepart|part|partial|tmp|temp|upload|uploading|crdownload|download|swp)|.+~|\$.+|~.+",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+class PatternError(LandingZoneError):
+    """This pattern cannot be used."""
+
+
+def is_temporary(name: str) -> bool:
+    """Whether clients are known to use such a name only until their rename: it never matches and never settles.
+
+    >>> [is_temporary(n) for n in ("students.csv.filepart", ".in.students.csv.", "students.csv")]
+    [True, True, False]
+    """
+    return bool(_TEMPORARY.fullmatch(name))
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A file name, or a pattern for several.
+
+    >>> Pattern("students_{school}.csv").match("Students_014.CSV.gz")
+    'students_014'
+    >>> Pattern("students.csv").match("students2.csv") is None
+    True
+    """
+
+    text: str
+
+    @property
+    def is_per_school(self) -> bool:
+        """Whether each school's file is a source of its own."""
+        return "{school}" in self.text
+
+    def match(self, file_name: str) -> str | None:
+        """The name of the source that a file of that name belongs to; None if it does not match."""
+        if is_temporary(file_name):
+            return None
+        found = _compile(self.text).fullmatch(file_name.strip())
+        if not found:
+            return None
+        return self.source_name.replace("{school}", found["school"].lower()) if self.is_per_school else self.source_name
+
+    @property
+    def source_name(self) -> str:
+        """What a source of this pattern is called unless it is given a name: the stem, without the date.
+
+        >>> Pattern("Daily-Students_{date}.csv").source_name
+        'daily-students'
+        """
+        stem = re.sub(r"\.(csv|txt|tsv|xlsx|zip|gz|zst)$", "", self.text, flags=re.IGNORECASE)
+        return re.sub(r"[-_. ]*\{date\}", "", stem).strip("-_. ").lower() or "files"
+
+
+def check_pattern(text: str) -> Pattern:
+    """The pattern, if it may be used; raises PatternError, saying what may stand in one."""
+    try:
+        check_name(text)
+    except NameRefused as refused:
+        raise PatternError(str(refused)) from None
+    if any(char in text for char in "*?[]"):
+        raise PatternError(f"{text!r}: there are no wildcards; write {{date}} or {{school}} where the name varies.")
+    places = _PLACE.findall(text)
+    unknown = [place for place in places if place not in {"date", "school"}]
+    if unknown or text.count("{") != len(places) or text.count("}") != len(places):
+        raise PatternError(f"{text!r}: only {{date}} and {{school}} may stand in a pattern.")
+    if places.count("school") > 1:
+        raise PatternError(f"{text!r}: {{school}} may stand in a pattern once.")
+    if not re.search(r"[0-9A-Za-z]", _PLACE.sub("", text).partition(".")[0]):
+        raise PatternError(f"{text!r} would match almost any file; begin it with what the file holds.")
+    if is_temporary(text):
+        raise PatternError(f"{text!r} looks like a temporary name, as clients use until they rename; choose another.")
+    return Pattern(text)
+
+
+@lru_cache(maxsize=4096)
+def _compile(text: str) -> re.Pattern[str]:
+    stem = re.sub(r"\.csv$", "", text, flags=re.IGNORECASE)
+    parts = re.split(r"(\{date\}|\{school\})", stem)
+    places = {"{date}": _DATE, "{school}": _SCHOOL}
+    body = "".join(places.get(part) or re.escape(part) for part in parts)
+    return re.compile(body + ("" if stem == text else _CSV_ENDING), re.IGNORECASE)
+
+
+# Overlap: two patterns that could both match one file name
+
+_DIGITS = frozenset("0123456789")
+_CODE = _DIGITS | frozenset("abcdefghijklmnopqrstuvwxyz-")
+_DATE_CHARS = _DIGITS | frozenset("-_.")
+_Step = tuple[frozenset[str], bool]
+"""Characters that may come next, and whether they may come again."""
+
+
+def overlap(one: Pattern, other: Pattern) -> bool:
+    """Whether some file name could match both (a date is taken for any six to ten of its characters: rather too often).
+
+    >>> overlap(Pattern("students_{school}.csv"), Pattern("students_east.csv"))
+    True
+    >>> overlap(Pattern("students_{date}.csv"), Pattern("staff_{date}.csv"))
+    False
+    """
+    first, second = _steps(one.text), _steps(other.text)
+    seen: set[tuple[int, int]] = set()
+    todo = [(0, 0)]
+    while todo:
+        state = todo.pop()
+        if state in seen:
+            continue
+        seen.add(state)
+        left, right = state
+        if left == len(first) and right == len(second):
+            return True
+        if left < len(first) and right < len(second) and first[left][0] & second[right][0]:
+            stay_left, stay_right = first[left][1], second[right][1]
+            todo.append((left + 1, right + 1))
+            todo += [(left, right + 1)] * stay_left + [(left + 1, right)] * stay_right
+    return False
+
+
+def _steps(text: str) -> list[_Step]:
+    stem = re.sub(r"\.(csv|txt|tsv|xlsx|zip)$", "", text, flags=re.IGNORECASE).lower()
+    steps: list[_Step] = []
+    for part in re.split(r"(\{date\}|\{school\})", stem):
+        if part == "{date}":
+            steps.append((_DATE_CHARS, True))
+        elif part == "{school}":
+            steps.append((_CODE, True))
+        else:
+            steps += [(frozenset(char), False) for char in part]
+    return steps

@@ -59,11 +59,25 @@ def _shared_service(_empty_root: Path, tmp_path_factory: pytest.TempPathFactory)
     service.kill()
 
 
+@pytest.fixture(scope="session")
+def _shared_whole(_empty_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Service"]:
+    """Front door and processor together, shared by the modules that say SERVICE = "_shared_whole"."""
+    folder = tmp_path_factory.mktemp("whole")
+    root = Path(shutil.copytree(_empty_root, folder / "root"))
+    service = Service(root, folder / "log.json", "serve").start()
+    yield service
+    service.stop()
+
+
+def _shared(request: pytest.FixtureRequest) -> "Service":
+    return request.getfixturevalue(getattr(request.module, "SERVICE", "_shared_service"))
+
+
 @pytest.fixture
 def root(request: pytest.FixtureRequest, _empty_root: Path, tmp_path: Path) -> Path:
-    """The root of the test's zone: shared with the running front door, or an empty one of its own."""
+    """The root of the test's zone: shared with the running service, or an empty one of its own."""
     if "service" in request.fixturenames and "make_service" not in request.fixturenames:
-        return request.getfixturevalue("_shared_service").root
+        return _shared(request).root
     return Path(shutil.copytree(_empty_root, tmp_path / "root"))
 
 
@@ -212,19 +226,28 @@ class Service:
             time.sleep(0.02)
         return found[count - 1]
 
-    def landed(self, account: str = "", *, count: int = 0, seconds: float = 10) -> list[LandedFile]:
-        """What has landed, in order of landing; waits until there are `count`. Here: what waits in the inbox."""
+    def landed(self, account: str = "", *, count: int = 0, seconds: float = 30) -> list[LandedFile]:
+        """What has landed, in order of landing, as the inbox (with a processor: the receipts) tells it.
+
+        Waits until there are `count`.
+        """
+        look = self._receipts if self.part == "serve" else self._inbox
         until = time.monotonic() + seconds
-        account = account or self.account
-        folder = self.root / "inbox" / account
-        while True:
-            found = sorted(filter(None, (Landing.parse(account, path.name) for path in folder.glob("*"))))
-            if len(found) >= count or time.monotonic() > until:
-                break
+        while len(found := look(account or self.account)) < count and time.monotonic() < until:
             time.sleep(0.02)
         assert len(found) >= count, f"{len(found)} landed, not {count}"
-        contents = [(landing, (folder / landing.stored_name).read_bytes()) for landing in found]
+        return found
+
+    def _inbox(self, account: str) -> list[LandedFile]:
+        folder = self.root / "inbox" / account
+        landings = sorted(filter(None, (Landing.parse(account, path.name) for path in folder.glob("*"))))
+        contents = [(landing, (folder / landing.stored_name).read_bytes()) for landing in landings]
         return [LandedFile(one.id, one.name, len(data), hashlib.sha256(data).hexdigest()) for one, data in contents]
+
+    def _receipts(self, account: str) -> list[LandedFile]:
+        paths = sorted((self.root / "receipts" / account).glob("[0-9a-f]*.receipt.json"))
+        receipts = [json.loads(path.read_bytes()) for path in paths]
+        return [LandedFile(one["landing_id"], one["file"], one["bytes"], one["sha256"]) for one in receipts]
 
     def uploads(self, account: str = "") -> dict[str, int]:
         """What lies in uploads/: stored name without its id -> size in bytes."""
@@ -263,6 +286,7 @@ def own_service(make_service: MakeService) -> Service:
 
 
 @pytest.fixture
-def service(_shared_service: Service, account: str) -> Service:
-    """The front door that tests share, seen from this test."""
-    return dataclasses.replace(_shared_service, account=account, log_from=len(_shared_service.log_lines()))
+def service(request: pytest.FixtureRequest, account: str) -> Service:
+    """The service that tests share, seen from this test: the front door, or what the module's SERVICE names."""
+    shared = _shared(request)
+    return dataclasses.replace(shared, account=account, log_from=len(shared.log_lines()))

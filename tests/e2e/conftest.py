@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import paramiko
 import pytest
@@ -17,11 +17,15 @@ def need(program: str) -> str:
     """The path of a client; without it the test is skipped, and fails in CI."""
     path = shutil.which(program)
     if path is None:
-        missing = f"{program} is not installed (apt-get install openssh-client lftp rclone curl sshpass)"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+        lacking(f"{program} is not installed (apt-get install openssh-client lftp rclone curl sshpass)")
     return path
+
+
+def lacking(what: str) -> NoReturn:
+    """Skip the test for what this machine lacks; in CI, which must lack nothing, it fails."""
+    if os.environ.get("CI"):
+        pytest.fail(what)
+    pytest.skip(what)
 
 
 @dataclass
@@ -108,6 +112,12 @@ def make_client(root: Path, account: str, make_account: Callable[..., Path], tmp
         return Client(service.port, key or make_account(name), folder, host_key, name)
 
     return make
+
+
+@pytest.fixture(name="lacking")
+def _lacking() -> Callable[[str], NoReturn]:
+    """Skips the test for what this machine lacks; in CI it fails."""
+    return lacking
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Every stock client lands its file whole: what landed has the SHA-256 of what was sent."""
+"""Every stock client lands its file whole: the receipt has the SHA-256 of what was sent."""
 
 import hashlib
 import os
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+SERVICE = "_shared_whole"
 SIZE = 3_000_000
 """More than one window of every client, and no multiple of a block."""
 
@@ -83,6 +84,29 @@ def test_openssh_scp_of_a_name_that_has_landed_lands_a_second_file(service: Any,
     assert [landed.bytes for landed in service.landed(count=2)] == [SIZE, 13]
 
 
+def test_an_upload_in_the_steps_of_winscp(service: Any, client: Any, sent: Path) -> None:
+    whole = sent.read_bytes()
+    ssh = client.paramiko()
+    with ssh.open_sftp().open("students.csv.filepart", "wb") as part:
+        part.write(whole[:1_000_000])
+        part.flush()
+        assert part.stat().st_size == 1_000_000
+        ssh.get_transport().sock.close()
+    service.wait_for("upload.cut", bytes=1_000_000)
+    with client.paramiko() as again:
+        sftp = again.open_sftp()
+        with sftp.open("students.csv.filepart", "r+b") as part:
+            part.seek(sftp.stat("students.csv.filepart").st_size)
+            part.write(whole[1_000_000:])
+        sftp.utime("students.csv.filepart", (1_700_000_000, 1_700_000_000))
+        with pytest.raises(FileNotFoundError):
+            sftp.stat("students.csv")
+        sftp.rename("students.csv.filepart", "students.csv")
+        sftp.chmod("students.csv", 0o644)
+        assert sftp.stat("students.csv").st_mtime == 1_700_000_000
+    assert_landed(service, sent)
+
+
 def test_paramiko_put_with_confirm(service: Any, client: Any, sent: Path) -> None:
     with client.paramiko() as ssh:
         attributes = ssh.open_sftp().put(str(sent), "students.csv", confirm=True)
@@ -146,9 +170,9 @@ def test_rclone_copy_once_more_sends_nothing_again(service: Any, client: Any, se
     assert_landed(service, outbox / "students.csv")
 
 
-def test_curl_upload(service: Any, client: Any, sent: Path) -> None:
+def test_curl_upload(service: Any, client: Any, sent: Path, lacking: Any) -> None:
     if "sftp" not in client.run("curl", "--version").stdout:
-        pytest.skip("this curl was built without SFTP")
+        lacking("this curl was built without SFTP")
     md5 = hashlib.md5(__import__("base64").b64decode(client.host_key.split()[1])).hexdigest()
     done = client.run(
         *("curl", "-sS", "--key", client.key, "--pubkey", f"{client.key}.pub", "--hostpubmd5", md5),

@@ -2,14 +2,17 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter, ValidationError
 
 from landingzone import audit
 from landingzone.clock import iso, now
 from landingzone.db import Database
 from landingzone.errors import LandingZoneError
+from landingzone.settings import GuardSettings
 from landingzone.tables import accounts
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
@@ -30,6 +33,7 @@ class Account:
         time_zone: IANA name; decides which day `today` is.
         created_at: UTC, ISO 8601.
         disabled_at: UTC, ISO 8601; None while the account is enabled.
+        options: what holds for this account only: `strict_alt_phone`, and guards by their names in the settings.
     """
 
     id: int
@@ -38,6 +42,17 @@ class Account:
     time_zone: str
     created_at: str
     disabled_at: str | None
+    options: dict[str, Any]
+
+    def guards(self, settings: GuardSettings) -> GuardSettings:
+        """The guards that hold for this account: the settings', with its own."""
+        own = {name: value for name, value in self.options.items() if name in GuardSettings.model_fields}
+        return settings.model_copy(update=own)
+
+    @property
+    def strict_alt_phone(self) -> bool:
+        """Whether an alternative phone number is required, to the letter of the reference."""
+        return bool(self.options.get("strict_alt_phone", False))
 
     @property
     def enabled(self) -> bool:
@@ -105,6 +120,29 @@ class Accounts:
                 tx.execute(accounts.update().where(accounts.c.id == account.id).values(disabled_at=disabled_at))
                 action = "account.enabled" if enabled else "account.disabled"
                 audit.record(tx, actor=actor, action=action, account=name)
+        return self.get(name)
+
+    def set_options(self, name: str, options: dict[str, Any], *, actor: str) -> Account:
+        """Set what holds for this account only; a value of None goes back to the settings'.
+
+        Raises AccountError for an unknown option or a value that it may not have.
+        """
+        unknown = set(options) - set(GuardSettings.model_fields) - {"strict_alt_phone"}
+        if unknown:
+            known = ", ".join(["strict_alt_phone", *GuardSettings.model_fields])
+            raise AccountError(f"There is no option {unknown.pop()!r}. There are: {known}.")
+        kept = {**self.get(name).options, **options}
+        kept = {option: value for option, value in kept.items() if value is not None}
+        try:
+            strict = TypeAdapter(bool).validate_python(kept.get("strict_alt_phone", False))
+            guards = GuardSettings(**{option: value for option, value in kept.items() if option != "strict_alt_phone"})
+        except ValidationError as wrong:
+            told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in wrong.errors(include_input=False))
+            raise AccountError(f"Option {told}.") from None
+        values = guards.model_dump(exclude_unset=True) | ({"strict_alt_phone": True} if strict else {})
+        with self._db.write() as tx:
+            tx.execute(accounts.update().where(accounts.c.name == name).values(options=values))
+            audit.record(tx, actor=actor, action="account.options", account=name, options=values)
         return self.get(name)
 
     @staticmethod

@@ -45,6 +45,21 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
     print_listing(installation(context).accounts.all(), columns, as_json=as_json, empty=empty)
 
 
+@accounts.command("set")
+def set_(
+    context: typer.Context,
+    account: AccountName,
+    options: Annotated[
+        list[str], typer.Argument(metavar="OPTION=VALUE...", help="An empty value goes back to the setting's.")
+    ],
+) -> None:
+    """Set what holds for this account only: strict_alt_phone, or a guard by its name in `landingzone settings`."""
+    pairs = {name: value or None for name, _, value in (option.partition("=") for option in options)}
+    here = installation(context)
+    kept = here.accounts.set_options(account, pairs, actor=audit.operator()).options
+    typer.echo(f"{account}: " + (", ".join(f"{name}={value}" for name, value in kept.items()) or "as the settings say"))
+
+
 @accounts.command()
 def disable(context: typer.Context, account: AccountName) -> None:
     """Close the door for all keys of an account. Its files and data stay."""

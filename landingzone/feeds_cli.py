@@ -4,9 +4,12 @@ from typing import Annotated
 
 import typer
 
-from landingzone.command import AsJson, installation, print_json, print_listing
-from landingzone.errors import LandingZoneError
-from landingzone.feed import Feed
+from landingzone import audit
+from landingzone.accounts_cli import AccountName
+from landingzone.command import AsJson, Installation, installation, print_json, print_listing
+from landingzone.errors import LandingZoneError, UsageError
+from landingzone.feed import Feed, Mode
+from landingzone.kept_mapping import KeptMapping
 
 feeds = typer.Typer(help="The kinds of files, and what is expected of an account.", no_args_is_help=True)
 
@@ -26,7 +29,14 @@ def list_(
     here = installation(context)
     if account is not None:
         here.accounts.get(account)
-        columns = {"name": "SOURCE", "pattern": "FILE", "feed": "FEED", "mode": "MODE", "priority": "PRIORITY"}
+        columns = {
+            "name": "SOURCE",
+            "pattern": "FILE",
+            "feed": "FEED",
+            "mode": "MODE",
+            "priority": "PRIORITY",
+            "due": "DUE",
+        }
         print_listing(here.sources.of(account), columns, as_json=as_json, empty="Nothing is expected.")
         return
     rows = [
@@ -50,9 +60,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a feed's columns: names they are known by, what is required, limits."""
-    found = installation(context).catalogue.get(feed)
-    if found is None:
-        raise LandingZoneError(f"There is no feed {feed!r}. `landingzone feeds list` names all.")
+    found = _feed(installation(context), feed)
     rows = [_column(found, name) for name in found.field_names]
     if as_json:
         print_json(
@@ -71,6 +79,114 @@ def show(
         "note": "NOTE",
     }
     print_listing(rows, columns, as_json=False, empty="")
+
+
+@feeds.command()
+def expect(
+    context: typer.Context,
+    account: AccountName,
+    pattern: Annotated[
+        str, typer.Argument(metavar="NAME-OR-PATTERN", help="The file's name; {date} and {school} may stand in it.")
+    ],
+    feed: Annotated[str, typer.Option(metavar="FEED", help="What the file holds.")],
+    name: Annotated[str, typer.Option(help="What the source is called; by default after the pattern.")] = "",
+    mode: Annotated[Mode | None, typer.Option(help="What the file says about rows that it does not list.")] = None,
+    priority: Annotated[int, typer.Option(help="Of several sources of one record the lowest is asked first.")] = 100,
+    due: Annotated[str, typer.Option(metavar="HH:MM", help="When it is to come, in the account's time zone.")] = "",
+    empty_is_good_news: Annotated[
+        bool, typer.Option("--empty-is-good-news", help="A file without rows means that there are none.")
+    ] = False,
+) -> None:
+    """Declare a file that an account sends. It replaces the feed's default name."""
+    here = installation(context)
+    here.accounts.get(account)
+    source = here.sources.expect(
+        account,
+        pattern,
+        feed=_feed(here, feed),
+        actor=audit.operator(),
+        name=name,
+        mode=mode,
+        priority=priority,
+        due=due,
+        empty_means="nothing" if empty_is_good_news else "held",
+    )
+    typer.echo(
+        f"Expected of {account} from now on: {source.pattern} as {source.feed} (source {source.name}, {source.mode})."
+    )
+
+
+@feeds.command("map")
+def map_(
+    context: typer.Context,
+    account: AccountName,
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A source of the account; `feeds list ACCOUNT` names them.")
+    ],
+    columns: Annotated[
+        list[str] | None, typer.Argument(metavar="FIELD=HEADER...", help="The header that means a field.")
+    ] = None,
+    position: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=N", help="The column of a field, from 1, for files without a header."),
+    ] = None,
+    widths: Annotated[
+        str, typer.Option(metavar="N,N,...", help="Widths of the columns, for files without separators.")
+    ] = "",
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Go back to the header names that are known to all.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show, set or forget an account's own mapping of a source. What is given replaces what was kept."""
+    here = installation(context)
+    found = here.sources.get(account, source)
+    feed = here.catalogue[found.feed]
+    if forget or columns or position or widths:
+        kept = (
+            None
+            if forget
+            else KeptMapping(
+                headers=dict(_pair(feed, text) for text in columns or ()),
+                positions={name: _number(at) - 1 for name, at in (_pair(feed, text) for text in position or ())},
+                widths=tuple(_number(width) for width in widths.split(",") if width),
+            )
+        )
+        here.sources.keep_mapping(account, source, kept, actor=audit.operator())
+        found = here.sources.get(account, source)
+    kept = found.mapping
+    if as_json:
+        print_json(kept.as_dict() if kept else None)
+    elif kept is None:
+        typer.echo(
+            f"No mapping is kept for {source}; its header is matched by the names that `feeds show {feed.name}` lists."
+        )
+    else:
+        rows = [{"field": name, "by": f"header {header}"} for name, header in kept.headers.items()]
+        rows += [{"field": name, "by": f"column {at + 1}"} for name, at in kept.positions.items()]
+        print_listing(rows, {"field": "FIELD", "by": "TAKEN FROM"}, as_json=False, empty="Widths only.")
+        if kept.widths:
+            typer.echo(f"Widths: {', '.join(map(str, kept.widths))}")
+
+
+def _feed(here: Installation, name: str) -> Feed:
+    found = here.catalogue.get(name)
+    if found is None:
+        raise LandingZoneError(f"There is no feed {name!r}. `landingzone feeds list` names all.")
+    return found
+
+
+def _pair(feed: Feed, text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not value.strip() or name not in feed.field_names:
+        raise UsageError(f"{text!r}: write FIELD=VALUE with a field of {feed.name}: {', '.join(feed.field_names)}.")
+    return name, value.strip()
+
+
+def _number(text: str) -> int:
+    if not text.strip().isdigit() or int(text) < 1:
+        raise UsageError(f"{text!r} is not a whole number from 1 on.")
+    return int(text)
 
 
 def _column(feed: Feed, name: str) -> dict[str, object]:

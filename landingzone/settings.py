@@ -69,6 +69,19 @@ class GuardSettings(_Section):
     deactivate_from_rows: int = Field(20, ge=1, description="Rows from which that share counts; below, half may go.")
     reject_share: float = Field(0.20, gt=0, le=1, description="Share of a file's rows that may be rejected.")
     reject_from_rows: int = Field(10, ge=1, description="Rows from which that share counts.")
+    few_rows_share: float = Field(
+        0.75,
+        gt=0,
+        le=1,
+        description="Fewer rows than this share of the last file's are far fewer: a sign of truncation.",
+    )
+    contacts_share: float = Field(
+        0.25, gt=0, le=1, description="Share of a source's phones, or e-mails, that may change at once."
+    )
+    contacts_from_rows: int = Field(20, ge=1, description="Rows from which that share counts.")
+    shared_phone: int = Field(
+        25, ge=2, description="Records that one phone number may serve, unless it has served half as many before."
+    )
 
 
 class LogSettings(_Section):

@@ -40,6 +40,7 @@ class Source:
         due: the time by which it is to come, HH:MM in the account's time zone; empty if none is set.
         mapping: the account's own mapping of its columns, if one is kept.
         part_of: name of the declared source whose pattern has made this one; None for a declared or default source.
+        empty_means: what a file without rows says: `held` (nobody knows), or `nothing` (no rows is good news).
     """
 
     name: str
@@ -50,6 +51,7 @@ class Source:
     due: str = ""
     mapping: KeptMapping | None = None
     part_of: str | None = None
+    empty_means: str = "held"
 
     def matches(self, file_name: str) -> bool:
         """Whether a file of that name belongs to this source; case is ignored, and so is how it is packed.
@@ -113,6 +115,7 @@ class Sources:
         mode: Mode | None = None,
         priority: int = 100,
         due: str = "",
+        empty_means: str = "held",
     ) -> Source:
         """Declare a source, or change what is declared of it.
 
@@ -126,6 +129,7 @@ class Sources:
             mode=(mode or feed.mode).value,
             priority=priority,
             due=_check_due(due),
+            empty_means=empty_means,
         )
         if (feed.mode is Mode.EVENTS) is not (source.mode == Mode.EVENTS):
             raise SourceError(
@@ -198,6 +202,7 @@ class Sources:
             "due": source.due,
             "mapping": source.mapping.as_dict() if source.mapping else sa.null(),
             "part_of": source.part_of,
+            "empty_means": source.empty_means,
             "retired_at": None,
         }
         known = self.find_id(tx, account_id, source)
@@ -227,6 +232,7 @@ _QUERY = (
         sources.c.due,
         sources.c.mapping,
         sources.c.part_of,
+        sources.c.empty_means,
         sources.c.retired_at,
     )
     .join(accounts)

@@ -25,6 +25,7 @@ accounts = sa.Table(
     sa.Column("time_zone", sa.String(64), nullable=False, server_default="UTC"),
     sa.Column("created_at", sa.String(24), nullable=False),
     sa.Column("disabled_at", sa.String(24)),
+    sa.Column("options", sa.JSON, nullable=False, server_default="{}"),
 )
 
 sources = sa.Table(
@@ -39,6 +40,7 @@ sources = sa.Table(
     sa.Column("priority", sa.Integer, nullable=False, server_default="100"),
     sa.Column("due", sa.String(5), nullable=False, server_default=""),
     sa.Column("mapping", sa.JSON),
+    sa.Column("empty_means", sa.String(16), nullable=False, server_default="held"),
     sa.Column("part_of", sa.String(255)),
     sa.Column("retired_at", sa.String(24)),
     sa.Column("created_at", sa.String(24), nullable=False),

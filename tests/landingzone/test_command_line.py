@@ -41,7 +41,7 @@ def test_init_can_be_repeated_and_changes_nothing(tmp_path: Path) -> None:
     kept = {
         path: path.read_bytes()
         for path in root.rglob("*")
-        if path.is_file() and "key" in path.name or path.suffix == ".toml"
+        if (path.is_file() and "key" in path.name) or path.suffix == ".toml"
     }
     assert landingzone("--root", str(root), "accounts", "add", "springfield").returncode == 0
     assert landingzone("--root", str(root), "init").returncode == 0

@@ -16,6 +16,7 @@ def upgrade() -> None:
         sa.Column("time_zone", sa.String(length=64), server_default="UTC", nullable=False),
         sa.Column("created_at", sa.String(length=24), nullable=False),
         sa.Column("disabled_at", sa.String(length=24), nullable=True),
+        sa.Column("options", sa.JSON(), server_default="{}", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_accounts")),
         sa.UniqueConstraint("name", name=op.f("uq_accounts_name")),
     )
@@ -82,6 +83,7 @@ def upgrade() -> None:
         sa.Column("priority", sa.Integer(), server_default="100", nullable=False),
         sa.Column("due", sa.String(length=5), server_default="", nullable=False),
         sa.Column("mapping", sa.JSON(), nullable=True),
+        sa.Column("empty_means", sa.String(length=16), server_default="held", nullable=False),
         sa.Column("part_of", sa.String(length=255), nullable=True),
         sa.Column("retired_at", sa.String(length=24), nullable=True),
         sa.Column("created_at", sa.String(length=24), nullable=False),

@@ -8,12 +8,13 @@ from landingzone.errors import LandingZoneError
 from landingzone.feed import Feed, Mode
 from landingzone.source import Source
 from processor import account_data, archive, receipt, verdict
+from processor import run as runs
 from processor import standing as standings
 from processor.examination import Examined, UnreadableFile, examine
 from processor.receipt import Report
 from processor.reconcile import reconcile
 from processor.run import Outcome
-from processor.verdict import Verdict
+from processor.verdict import Compared, Verdict
 
 
 def dry_run(here: Installation, file: Path, *, feed: str, account: str | None = None) -> dict[str, Any]:
@@ -50,15 +51,18 @@ def dry_run(here: Installation, file: Path, *, feed: str, account: str | None = 
 
 def _judge(here: Installation, feed: Feed, found: Examined, report: Report, name: str, account: str | None) -> Verdict:
     source = _source(here, feed, name, account)
-    rows, known = [account_data.no_rows(records.feed) for records in found.records], False
+    rows = [account_data.no_rows(records.feed) for records in found.records]
+    last_read: int | None = None
     if account is not None:
         account_data.ensure_tables(here.db, here.catalogue)
         with here.db.read() as tx:
             source_id = here.sources.find_id(tx, here.accounts.get(account).id, source)
             if source_id is not None:
                 rows = [account_data.rows_of(tx, records.feed, source_id) for records in found.records]
-                known = standings.of(tx, source_id).run is not None
-    early = verdict.on_rows(feed, found, known_source=known)
+                last = standings.of(tx, source_id).run
+                last_run = runs.find(tx, last) if last else None
+                last_read = last_run.report["rows"]["read"] if last_run and last_run.report else None
+    early = verdict.on_rows(feed, found, known_source=last_read is not None)
     if early is not None:
         return early
     mode = Mode(source.mode)
@@ -66,7 +70,9 @@ def _judge(here: Installation, feed: Feed, found: Examined, report: Report, name
         reconcile(records, mode=mode, standing=standing) for records, standing in zip(found.records, rows, strict=True)
     ]
     changes[0].tell(report)
-    return verdict.on_changes(here.settings.guards, feed, mode, found, changes, known_source=known)
+    compared = Compared(feed, mode, source.empty_means, found, changes, last_read=last_read)
+    guards = here.settings.guards if account is None else here.accounts.get(account).guards(here.settings.guards)
+    return verdict.on_changes(compared, guards)
 
 
 def _source(here: Installation, feed: Feed, name: str, account: str | None) -> Source:

@@ -37,6 +37,8 @@ class Examined:
         reject_counts: rejected rows by code.
         warnings: {code, field, count, message, lines}.
         tolerated: {code, message}.
+        ends_without_line_end: the last line is not ended.
+        open_quote_at_end: the file ends inside a quoted value.
     """
 
     header: tuple[str, ...] | None
@@ -49,6 +51,8 @@ class Examined:
     reject_counts: dict[str, int]
     warnings: Sequence[dict[str, Any]]
     tolerated: Sequence[dict[str, str]]
+    ends_without_line_end: bool
+    open_quote_at_end: bool
 
     def tell(self, report: Report) -> None:
         """Put what was found into a receipt's report."""
@@ -95,6 +99,8 @@ def examine(path: Path, *, name: str, feed: Feed, rejects_to: Path | None = None
             reject_counts=validator.reject_counts(),
             warnings=[asdict(warning) for warning in validator.warnings()],
             tolerated=[asdict(note) for note in opened.tolerated],
+            ends_without_line_end=opened.ends_without_line_end,
+            open_quote_at_end=opened.open_quote_at_end,
         )
 
 

@@ -6,9 +6,22 @@ A half file or a changed export must not deactivate a district (design, Feeds). 
 from dataclasses import dataclass
 from typing import Any
 
-from landingzone.feed import Feed, Mode
+import polars as pl
+
+from landingzone.feed import Feed, Kind, Mode
 from landingzone.settings import GuardSettings
 from processor.reconcile import Changes
+
+CODES = {
+    "no_rows": "The file has no rows at all.",
+    "many_rejected": "An unusual share of the rows was rejected.",
+    "many_deactivated": "An unusual share of what stands would be deactivated.",
+    "column_missing": "The header no longer gives a required column.",
+    "truncated": "The file looks cut off.",
+    "contacts_changed": "An unusual share of phone numbers or e-mail addresses would change.",
+    "phone_shared": "One phone number would suddenly serve many.",
+}
+"""Every reason for which a run is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +29,7 @@ class Hold:
     """Why a run waits for an operator.
 
     Attributes:
-        code: stable: `many_deactivated`, `many_rejected`, `no_rows`, `column_missing`.
+        code: stable, see CODES.
         message: for people, with the figures.
         figures: what is compared when an approval computes the changes again: bigger is worse.
     """
@@ -37,8 +50,10 @@ class Hold:
         return all(value <= shown.get(name, -1) for name, value in self.figures.items())
 
 
-def check_rows(settings: GuardSettings, feed: Feed, *, read: int, rejected: int) -> Hold | None:
-    """The guards that need no knowledge of what stands: no rows at all, too many rejected."""
+def check_rows(settings: GuardSettings, feed: Feed, *, read: int, rejected: int, empty_means: str) -> Hold | None:
+    """The guards that need not know what stands: no rows at all (unless that is good news), too many rejected."""
+    if read == 0 and empty_means == "nothing":
+        return None
     if read == 0:
         return Hold(
             "no_rows",
@@ -68,6 +83,52 @@ def check_changes(settings: GuardSettings, mode: Mode, changes: Changes) -> Hold
         "If the file is not whole, send it again; if it is right, ask for it to be approved.",
         {"deactivated": going},
     )
+
+
+def check_truncation(
+    settings: GuardSettings, *, open_quote: bool, no_line_end: bool, resumed: bool, read: int, last_read: int | None
+) -> Hold | None:
+    """A quote that is never closed at the end is proof enough; of the weaker signs two must come together."""
+    few = last_read is not None and read < settings.few_rows_share * last_read
+    signs = {
+        "the last line has no end": no_line_end,
+        "the upload was continued after a cut": resumed,
+        f"{read:,} rows came, where the last file had {last_read or 0:,}": few,
+    }
+    weak = [sign for sign, seen in signs.items() if seen]
+    if not open_quote and len(weak) < 2:  # noqa: PLR2004 - two weak signs
+        return None
+    told = ["a quoted value is never closed at the end of the file"] if open_quote else weak
+    return Hold(
+        "truncated",
+        f"The file looks cut off: {' and '.join(told)}. Send it again; if it is whole, ask for an approval.",
+        {"missing": max((last_read or 0) - read, 0)},
+    )
+
+
+def check_contacts(settings: GuardSettings, changes: Changes) -> Hold | None:
+    """Wrong numbers call wrong parents: many contacts that change at once, or one number that suddenly serves many."""
+    listed = changes.unchanged + changes.changed.height
+    for field in changes.feed.fields:
+        if field.kind in {Kind.PHONE, Kind.EMAIL} and field.name not in changes.feed.key:
+            differ = changes.changed.filter(pl.col(field.name) != pl.col(f"old_{field.name}")).height
+            if listed >= settings.contacts_from_rows and differ > settings.contacts_share * listed:
+                return Hold(
+                    "contacts_changed",
+                    f"{field.label} would change in {differ:,} of {listed:,} {changes.feed.name} records "
+                    f"({differ / listed:.0%}); more than {settings.contacts_share:.0%} at once waits for an operator. "
+                    "See whether columns were exchanged or rows shifted; if it is right, ask for an approval.",
+                    {f"changed_{field.name}": differ},
+                )
+    now, before = changes.busiest
+    if now >= settings.shared_phone and now > 2 * before:
+        return Hold(
+            "phone_shared",
+            f"One phone number would serve {now:,} {changes.feed.name} records, {before:,} until now. "
+            "See whether a placeholder or another column has taken its place; if it is right, ask for an approval.",
+            {"records": now},
+        )
+    return None
 
 
 def missing_columns(feed: Feed, missing: tuple[str, ...], header: tuple[str, ...] | None) -> Hold:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 import structlog
 
 from landingzone import landing_record
+from landingzone.account import Accounts
 from landingzone.clock import iso, now
 from landingzone.db import is_disk_full
 from landingzone.feed import Feed, Mode
@@ -23,7 +24,7 @@ from processor.receipt import Report
 from processor.reconcile import Changes, reconcile
 from processor.run import Outcome, Run, State
 from processor.standing import Standing
-from processor.verdict import Verdict
+from processor.verdict import Compared, Verdict
 
 log = structlog.get_logger()
 
@@ -116,6 +117,7 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
         return Verdict(Outcome.UNRECOGNISED, f"Expected are: {expected}."), None
     feed, mode = here.catalogue[source.feed], Mode(source.mode)
     report.source, report.feed = source.name, feed.name
+    account = Accounts(here.db).get(run.account)
     source_id = _recognise(here, run, source)
 
     with here.db.read() as tx:
@@ -152,16 +154,17 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
             one.save(staging / f"changes.{one.feed.name}.parquet")
     archive.fsync_staging(staging)
     _advance(here, run, State.RECONCILED)
-    judged = verdict.on_changes(
-        here.settings.guards,
+    compared = Compared(
         feed,
         mode,
+        source.empty_means,
         found,
         changes,
-        known_source=last is not None,
+        resumed=report.resumed,
+        last_read=_rows_read(last),
         same_file=same_file,
-        request=run.request,
     )
+    judged = verdict.on_changes(compared, account.guards(here.settings.guards), request=run.request)
     return judged, Application(source_id, changes, after) if judged.applies else None
 
 
@@ -170,6 +173,10 @@ def _recognise(here: Context, run: Run, source: Source) -> int:
         source_id = here.sources.id_of(tx, run.account_id, source)
         runs.advance(tx, run, State.RECOGNISED, owner=here.owner, source_id=source_id)
     return source_id
+
+
+def _rows_read(last: Run | None) -> int | None:
+    return last.report["rows"]["read"] if last is not None and last.report is not None else None
 
 
 def _was_resumed(here: Context, run: Run) -> bool:

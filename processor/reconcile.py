@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from landingzone.feed import Feed, Mode
+from landingzone.feed import Feed, Kind, Mode
 from processor.receipt import Report
 from processor.records import Records
 
@@ -25,6 +25,8 @@ class Changes:
         standing: how many rows of the source are active before.
         kept: how many rows stay active although they are not listed among the accepted: a row that names them was
             rejected, or the key of some rejected row could not be read.
+        busiest: how many rows the file gives to the phone number that it gives most rows, and how many active rows
+            that number had before.
     """
 
     feed: Feed
@@ -35,6 +37,7 @@ class Changes:
     unchanged: int
     standing: int
     kept: int
+    busiest: tuple[int, int] = (0, 0)
 
     @property
     def empty(self) -> bool:
@@ -94,4 +97,14 @@ def reconcile(records: Records, *, mode: Mode, standing: pl.DataFrame) -> Change
         unchanged=listed.filter(pl.col("active") & ~differs).height,
         standing=active.height,
         kept=missing.height - removed.height if mode is not Mode.DELTA else 0,
+        busiest=_busiest_phone(records.feed, rows, active),
     )
+
+
+def _busiest_phone(feed: Feed, rows: pl.DataFrame, active: pl.DataFrame) -> tuple[int, int]:
+    for field in feed.fields:
+        if field.kind is Kind.PHONE and field.required and active.height:
+            given = rows.filter(pl.col(field.name) != "")[field.name].value_counts(sort=True)[:1]
+            if given.height:
+                return given["count"][0], active.filter(pl.col(field.name) == given[field.name][0]).height
+    return 0, 0

@@ -1,6 +1,6 @@
 """The verdict on a file: how its run ends. Pure; the real run and the dry run judge the same."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from landingzone.feed import Feed, Mode
@@ -26,6 +26,31 @@ class Verdict:
         return self.outcome in {Outcome.IMPORTED, Outcome.IMPORTED_WITH_REJECTS, Outcome.UNCHANGED}
 
 
+@dataclass(frozen=True)
+class Compared:
+    """A file beside what its source stands at.
+
+    Attributes:
+        feed: what the file holds.
+        mode: what it says about rows that it does not list.
+        empty_means: of the source: `held`, or `nothing`.
+        found: what the file holds.
+        changes: what it would change, by kind of record.
+        resumed: it was continued after a cut.
+        last_read: rows read of the file that the source stands at; None for a source's first file.
+        same_file: the source stands at these very bytes, read in the same way.
+    """
+
+    feed: Feed
+    mode: Mode
+    empty_means: str
+    found: Examined
+    changes: Sequence[Changes]
+    resumed: bool = False
+    last_read: int | None = None
+    same_file: bool = False
+
+
 def on_rows(feed: Feed, found: Examined, *, known_source: bool) -> Verdict | None:
     """The verdict that the file alone calls for, or None: it is to be compared with what stands.
 
@@ -39,28 +64,34 @@ def on_rows(feed: Feed, found: Examined, *, known_source: bool) -> Verdict | Non
     return None
 
 
-def on_changes(
-    settings: GuardSettings,
-    feed: Feed,
-    mode: Mode,
-    found: Examined,
-    changes: Sequence[Changes],
-    *,
-    known_source: bool,
-    same_file: bool = False,
-    request: dict[str, object] | None = None,
-) -> Verdict:
-    """The verdict after comparing with what stands.
+def on_changes(what: Compared, settings: GuardSettings, *, request: dict[str, object] | None = None) -> Verdict:
+    """The verdict after comparing with what stands; `request` may approve a hold.
 
-    `same_file`: the source stands at these very bytes, read in the same way. `request` may approve a hold. Unchanged
-    are the same bytes, or the same rows; a file in which other rows are rejected is not.
+    Unchanged are the same bytes, or the same rows; a file in which other rows are rejected is not.
     """
-    for hold in (
-        guards.check_rows(settings, feed, read=found.read, rejected=found.rejected),
-        *(guards.check_changes(settings, mode, one) for one in changes),
-    ):
-        if hold is not None and not hold.approved_by(request):
+    for hold in _holds(what, settings):
+        if not hold.approved_by(request):
             return Verdict(Outcome.HELD, hold=hold)
-    if known_source and all(one.empty for one in changes) and (same_file or not found.rejected):
+    nothing_new = what.last_read is not None and all(one.empty for one in what.changes)
+    if nothing_new and (what.same_file or not what.found.rejected):
         return Verdict(Outcome.UNCHANGED)
-    return Verdict(Outcome.IMPORTED_WITH_REJECTS if found.rejected else Outcome.IMPORTED)
+    return Verdict(Outcome.IMPORTED_WITH_REJECTS if what.found.rejected else Outcome.IMPORTED)
+
+
+def _holds(what: Compared, settings: GuardSettings) -> Iterator[Hold]:
+    found, feed = what.found, what.feed
+    nothing = found.read == 0 and what.empty_means == "nothing"
+    holds = [
+        guards.check_truncation(
+            settings,
+            open_quote=found.open_quote_at_end,
+            no_line_end=found.ends_without_line_end,
+            resumed=what.resumed,
+            read=found.read,
+            last_read=what.last_read,
+        ),
+        guards.check_rows(settings, feed, read=found.read, rejected=found.rejected, empty_means=what.empty_means),
+        *(guards.check_changes(settings, what.mode, one) for one in what.changes if not nothing),
+        *(guards.check_contacts(settings, one) for one in what.changes),
+    ]
+    return (hold for hold in holds if hold is not None)

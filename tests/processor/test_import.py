@@ -259,3 +259,60 @@ def test_shared_teacher_ids_are_imported_with_a_warning(desk: Any) -> None:
     told = desk.bring("teachers.csv", content)
     assert (told["outcome"], told["rows"]["added"]) == ("imported", 2)
     assert told["warnings"][0]["count"] >= 1
+
+
+def test_an_open_quote_at_the_end_holds_the_run_as_truncated(desk: Any, students: Students) -> None:
+    desk.bring("students.csv", students(40))
+    told = desk.bring("students.csv", students(40) + b'"1040","Cut","Off","20655')
+    assert (told["outcome"], told["hold"]["code"]) == ("held", "truncated")
+    assert len(ids(desk)) == 40
+
+
+@pytest.mark.parametrize(
+    ("signs", "held"),
+    [
+        ({"no_end": True}, False),
+        ({"resumed": True}, False),
+        ({"few": True}, False),
+        ({"no_end": True, "resumed": True}, True),
+        ({"resumed": True, "few": True}, True),
+        ({"no_end": True, "few": True}, True),
+    ],
+)
+def test_of_the_weaker_signs_of_truncation_two_must_come_together(
+    desk: Any, students: Students, signs: dict[str, bool], held: bool
+) -> None:
+    desk.bring("students.csv", students(16))
+    content = students(11 if "few" in signs else 16, grade={2: "K"})
+    told = desk.bring("students.csv", content[:-2] if "no_end" in signs else content, resumed="resumed" in signs)
+    assert (told["outcome"] == "held") is held
+    assert (told["hold"] or {"code": "truncated"})["code"] == "truncated"
+
+
+def test_many_changed_phones_hold_the_run_and_an_account_may_set_its_own_threshold(
+    desk: Any, students: Students
+) -> None:
+    desk.bring("students.csv", students(40))
+    moved = {line: f"{3105550000 + line}" for line in range(2, 13)}
+    told = desk.bring("students.csv", students(40, phone=moved))
+    assert (told["outcome"], told["hold"]["code"]) == ("held", "contacts_changed")
+    assert "11 of 40" in told["hold"]["message"]
+    desk.night.here.accounts.set_options("springfield", {"contacts_share": "0.5"}, actor="test")
+    assert desk.bring("students.csv", students(40, phone=moved))["outcome"] == "imported"
+
+
+def test_a_number_that_suddenly_serves_many_holds_the_run(desk: Any, students: Students) -> None:
+    desk.bring("students.csv", students(200))
+    told = desk.bring("students.csv", students(200, phone=dict.fromkeys(range(2, 32), "9999999999")))
+    assert (told["outcome"], told["hold"]["code"]) == ("held", "phone_shared")
+    assert "9999999999" not in told["hold"]["message"]
+
+
+def test_no_rows_can_be_good_news(desk: Any, students: Students) -> None:
+    desk.bring("students.csv", students(10))
+    here = desk.night.here
+    here.sources.expect(
+        "springfield", "students.csv", feed=here.catalogue["students"], actor="test", empty_means="nothing"
+    )
+    told = desk.bring("students.csv", students(0))
+    assert (told["outcome"], rows(told, "deactivated")) == ("imported", (10,))

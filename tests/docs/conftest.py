@@ -3,7 +3,7 @@
 import importlib.util
 import re
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,11 +41,26 @@ class Document(str):
     __slots__ = ()
 
     def section(self, heading: str) -> "Document":
-        """What stands under a heading, up to the next one of its level."""
-        found = re.search(rf"^(#+) {re.escape(heading)}$", self, re.MULTILINE)
-        assert found, f"There is no heading {heading!r}."
-        end = re.search(rf"^#{{1,{len(found[1])}}} ", self[found.end() :], re.MULTILINE)
-        return Document(self[found.end() :][: end.start() if end else None])
+        """What stands under a heading, up to the next one of its level; a `#` in a fenced block is none."""
+        level, found = 0, []
+        for line in self._lines_with_fences_marked():
+            marks = re.match(r"(#+) (.+)", line)
+            if marks and level and len(marks[1]) <= level:
+                break
+            if level:
+                found.append(line.removeprefix("\0"))
+            elif marks and marks[2] == heading:
+                level = len(marks[1])
+        assert level, f"There is no heading {heading!r}."
+        return Document("\n".join(found) + "\n")
+
+    def _lines_with_fences_marked(self) -> Iterator[str]:
+        """Every line; those of fenced blocks with a NUL before them."""
+        fenced = False
+        for line in self.splitlines():
+            fence = line.startswith("```")
+            yield f"\0{line}" if fenced or fence else line
+            fenced ^= fence
 
     def fences(self, language: str = "") -> list[str]:
         """The fenced blocks, of one language if named."""

@@ -167,7 +167,11 @@ def _help(path: tuple[str, ...], command: Any) -> str:
     """The help as click formats it: rich's boxes are for terminals."""
     command.rich_markup_mode = None
     context = command.context_class(
-        command, info_name=" ".join(path), terminal_width=WIDTH, max_content_width=WIDTH, **app.info.context_settings
+        command,
+        info_name=" ".join(path),
+        terminal_width=WIDTH,
+        max_content_width=WIDTH,
+        help_option_names=["-h", "--help"],
     )
     printed = command.get_help(context)
     return re.sub(r"[ \t]+$", "", printed, flags=re.MULTILINE)
@@ -218,8 +222,8 @@ def runs_page() -> Iterator[str]:
     )
     yield from _table(("Outcome", "What the receipt says", "retry", "superseded"), rows)
     yield from ("", "## States", "", "Each state with those from which it is entered.", "")
-    rows = ((f"`{state}`", _names(TRANSITIONS.get(state, ())) or "(a file has landed)") for state in State)
-    yield from _table(("State", "Entered from"), rows)
+    entered = ((f"`{state}`", _names(TRANSITIONS.get(state, ())) or "(a file has landed)") for state in State)
+    yield from _table(("State", "Entered from"), entered)
 
 
 # Writing

@@ -135,6 +135,20 @@ def approve(context: typer.Context, run: RunId) -> None:
 
 
 @runs.command()
+def revert(
+    context: typer.Context,
+    run: RunId,
+    through: Annotated[bool, typer.Option("--through", help="Also undo all that were applied since.")] = False,
+) -> None:
+    """Undo an applied run: its source goes back to its state before it."""
+    from processor import requests
+
+    here = installation(context)
+    asked = requests.revert(here.db, here.zone, run, through=through, actor=audit.operator())
+    typer.echo(f"Asked for: {asked}")
+
+
+@runs.command()
 def reject(
     context: typer.Context, run: RunId, reason: Annotated[str, typer.Option(help="Why; the customer reads it.")] = ""
 ) -> None:

@@ -4,6 +4,7 @@ Up to the commit in `bring_in` nothing has happened that counts; after it everyt
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ from landingzone.clock import iso, now
 from landingzone.db import is_disk_full
 from landingzone.feed import Feed, Mode
 from landingzone.source import Source
-from processor import account_data, archive, receipt, verdict
+from processor import account_data, archive, receipt, reverting, verdict
 from processor import run as runs
 from processor import standing as standings
 from processor.context import Context
@@ -40,7 +41,7 @@ class Application:
     """Changes that are to be applied to a source, and what it stands at after them."""
 
     source_id: int
-    changes: tuple[Changes, ...]
+    changes: Sequence[Changes]
     standing: Standing
 
 
@@ -110,6 +111,8 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
     report.resumed = _was_resumed(here, run)
     if run.request is not None and run.request["kind"] == "reject":
         return Verdict(Outcome.REJECTED, run.request["reason"]), None
+    if run.request is not None and run.request["kind"] == "revert":
+        return _undo(here, run, report)
 
     source = here.sources.match(run.account, run.file)
     if source is None:
@@ -166,6 +169,24 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
     )
     judged = verdict.on_changes(compared, account.guards(here.settings.guards), request=run.request)
     return judged, Application(source_id, changes, after) if judged.applies else None
+
+
+def _undo(here: Context, run: Run, report: Report) -> tuple[Verdict, Application]:
+    """Bring the source of an applied run back to its state before it."""
+    assert run.request is not None
+    with here.db.read() as tx:
+        undone_run = runs.get(tx, f"{run.landing_id}:{run.attempt - 1}")
+        undone = reverting.undone_by(tx, undone_run, through=run.request["through"])
+        before = reverting.standing_before(tx, undone_run)
+    assert undone_run.source_id is not None
+    report.source, report.feed = undone_run.source, undone_run.feed
+    with here.db.write() as tx:
+        runs.advance(tx, run, State.RECOGNISED, owner=here.owner, source_id=undone_run.source_id)
+    changes = reverting.undo(here.zone, here.catalogue, undone)
+    for one in changes:
+        one.tell(report)
+    reason = f"{len(undone) - 1} newer files were undone with it." if len(undone) > 1 else ""
+    return Verdict(Outcome.REVERTED, reason), Application(undone_run.source_id, changes, Standing(before, None, None))
 
 
 def _recognise(here: Context, run: Run, source: Source) -> int:

@@ -33,6 +33,7 @@ _SENTENCES = {
     Outcome.REJECTED: "Not imported: the file cannot be used. Nothing was changed.",
     Outcome.UNRECOGNISED: "Not imported: nobody expects a file of this name. Nothing was changed.",
     Outcome.WITHDRAWN: "Withdrawn: the file was removed before its import began. Nothing was changed.",
+    Outcome.REVERTED: "Undone by the operator: the data is back to what it was before this file.",
     Outcome.FAILED: (
         "Not imported: something went wrong on our side. Nothing was changed. "
         "The operator has been told; you need not send the file again."

@@ -45,12 +45,12 @@ class Changes:
         return not (self.added.height or self.changed.height or self.reactivated.height or self.deactivated.height)
 
     def tell(self, report: Report) -> None:
-        """Put the counts into a receipt's report; a reactivated row counts as added, too."""
-        report.rows["added"] = self.added.height + self.reactivated.height
-        report.rows["reactivated"] = self.reactivated.height
-        report.rows["changed"] = self.changed.height
-        report.rows["unchanged"] = self.unchanged
-        report.rows["deactivated"] = self.deactivated.height
+        """Add the counts to a receipt's report; a reactivated row counts as added, too."""
+        report.rows["added"] += self.added.height + self.reactivated.height
+        report.rows["reactivated"] += self.reactivated.height
+        report.rows["changed"] += self.changed.height
+        report.rows["unchanged"] += self.unchanged
+        report.rows["deactivated"] += self.deactivated.height
 
     def save(self, path: Path) -> None:
         """Write every changed row as Parquet (zstd): `change` says what happened to it, `old_*` what it was before."""

@@ -4,6 +4,8 @@ from typing import Any
 
 from landingzone import audit
 from landingzone.db import Database
+from landingzone.zone import Zone
+from processor import reverting
 from processor import run as runs
 from processor.run import Outcome, Run, RunError
 
@@ -27,6 +29,20 @@ def approve(db: Database, run_id: str, *, actor: str) -> str:
 def reject(db: Database, run_id: str, *, reason: str, actor: str) -> str:
     """Reject a held run, with a reason that the customer reads. Raises RunError if the run is not held."""
     return _ask(db, run_id, {"kind": "reject", "reason": reason}, allowed=(Outcome.HELD,), actor=actor)
+
+
+def revert(db: Database, zone: Zone, run_id: str, *, through: bool = False, actor: str) -> str:
+    """Ask to undo a run (with `through` also all that were applied since); returns the new run's id.
+
+    Raises RunError if it was not applied, or newer ones were and `through` is not given.
+    """
+    with db.read() as tx:
+        run = runs.get(tx, run_id)
+        undone = reverting.undone_by(tx, run, through=through)
+    missing = [one.id for one in undone if not zone.archive_folder(one.landing).is_dir()]
+    if missing:
+        raise RunError(f"The archive no longer holds what run {missing[0]} changed, so it cannot be undone.")
+    return _ask(db, run_id, {"kind": "revert", "through": through}, allowed=runs.APPLIED, actor=actor)
 
 
 def _ask(db: Database, run_id: str, request: dict[str, Any], *, allowed: tuple[Outcome, ...], actor: str) -> str:

@@ -42,6 +42,7 @@ class Outcome(StrEnum):
     UNRECOGNISED = "unrecognised"
     WITHDRAWN = "withdrawn"
     FAILED = "failed"
+    REVERTED = "reverted"
 
 
 BEFORE_COMMIT = (State.CLAIMED, State.RECOGNISED, State.READ, State.VALIDATED, State.RECONCILED)
@@ -61,6 +62,8 @@ TRANSITIONS: dict[State, tuple[State, ...]] = {
 
 #: Ends after which an operator may ask for another attempt of the same file.
 RETRYABLE = (Outcome.FAILED, Outcome.UNRECOGNISED, Outcome.HELD, Outcome.REJECTED)
+#: Ends after which a source stands at the run's file.
+APPLIED = (Outcome.IMPORTED, Outcome.IMPORTED_WITH_REJECTS, Outcome.UNCHANGED)
 #: Ends that a newer full file of the same source makes pointless.
 SUPERSEDABLE = (Outcome.HELD, Outcome.FAILED)
 
@@ -88,7 +91,8 @@ class Run:
         outcome: how it ended; None before that.
         owner: the process that works on it, or did last.
         request: what an operator asked this attempt for: {"kind": "retry"}, {"kind": "approve", "code", "figures"} (the
-            hold as it was shown), {"kind": "reject", "reason"}; None for a landing's first attempt.
+            hold as it was shown), {"kind": "reject", "reason"}, {"kind": "revert", "through"}; None for a landing's
+            first attempt.
         report: the receipt's body, once there is an outcome.
     """
 
@@ -206,6 +210,15 @@ def newest_of_source(tx: sa.Connection, source_id: int) -> Run | None:
     query = _QUERY.where(runs.c.source_id == source_id, runs.c.outcome.is_not(None))
     row = tx.execute(query.order_by(runs.c.landing_id.desc(), runs.c.attempt.desc()).limit(1)).first()
     return _run(row) if row else None
+
+
+def applied_to(tx: sa.Connection, source_id: int) -> list[Run]:
+    """The runs that a source stands on, newest first: of each landing the newest attempt, if that was applied."""
+    query = _QUERY.where(runs.c.source_id == source_id, runs.c.state == State.RECEIPTED.value)
+    newest: dict[str, Run] = {}
+    for row in tx.execute(query.order_by(runs.c.landing_id.desc(), runs.c.attempt.desc())):
+        newest.setdefault(row.landing_id, _run(row))
+    return [run for run in newest.values() if run.outcome in APPLIED]
 
 
 def supersede_older(tx: sa.Connection, run: Run, source_id: int) -> list[str]:

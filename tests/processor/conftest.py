@@ -188,15 +188,15 @@ def students() -> Callable[..., bytes]:
 
     def make(count: int, *, start: int = 1000, **cells: dict[int, str]) -> bytes:
         lines = ["Student ID,First Name,Last Name,Phone Number,School ID#,Alternate Phone,Grade"]
-        for at in range(count):
+        for at, number in enumerate(range(start, start + count)):
             row = {
-                "id": f"{start + at}",
-                "first": f"First{at}",
-                "last": f"Last{at}",
-                "phone": f"{2065550000 + at}",
-                "school": f"{at % 3:03d}",
-                "alt": f"{4255550000 + at}",
-                "grade": f"{at % 12 + 1}",
+                "id": f"{number}",
+                "first": f"First{number - 1000}",
+                "last": f"Last{number - 1000}",
+                "phone": f"{2065549000 + number}",
+                "school": f"{number % 3:03d}",
+                "alt": f"{4255549000 + number}",
+                "grade": f"{number % 12 + 1}",
             }
             row |= {name: by_line[at + 2] for name, by_line in cells.items() if at + 2 in by_line}
             lines.append(",".join(f'"{value}"' for value in row.values()))

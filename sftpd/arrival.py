@@ -31,6 +31,7 @@ class Arrival:
         appends: the client asked for every write to go to the end.
         coverage: which bytes have come.
         closing: the client has closed it; it is on its way.
+        incomplete: a write was refused, so that what is there is not what the client sent.
         broken: why nothing more can be written and nothing will land; None while all is well.
     """
 
@@ -41,6 +42,7 @@ class Arrival:
     appends: bool = False
     coverage: Coverage = field(default_factory=Coverage)
     closing: bool = False
+    incomplete: bool = False
     broken: Refused | None = None
     _written: bool = False
 
@@ -60,6 +62,7 @@ class Arrival:
             elif not self._written:
                 self.set_size(offset)
         if offset + len(data) > self.coverage.prefix + WINDOW or len(self.coverage.islands) > MAX_ISLANDS:
+            self.incomplete = True
             raise Refused(f"The bytes from {self.coverage.prefix} on are missing: send the whole file again.")
         self._written = True
         try:

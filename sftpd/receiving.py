@@ -93,7 +93,7 @@ class Receiving:
         Raises NoRoom, Refused, NameRefused.
         """
         self._check_open()
-        self._discard_older(visitor, name)
+        self._make_way(visitor, name)
         try:
             upload, descriptor = self.zone.begin_upload(visitor.account, name)
         except OSError as error:
@@ -170,18 +170,18 @@ class Receiving:
                 missing = arrival.coverage.prefix
                 self._keep_as_cut(arrival, reason="bytes_missing")
                 raise Refused(f"The bytes from {missing} on are missing: resume there, or send the whole file again.")
-            if Mark.HOLES in arrival.upload.marks:
-                arrival.upload = self.zone.remark(arrival.upload, drop=Mark.HOLES)
-            name = arrival.upload.name
-            source = await self._expectation.match(arrival.visitor.account, name)
+            if arrival.incomplete:
+                self._keep_as_cut(arrival, reason="write_refused")
+                raise Refused("A part of this file was refused: send the whole file again.")
+            os.utime(arrival.descriptor)
+            arrival.upload = self.zone.remark(arrival.upload, add=Mark.CLOSED, drop=Mark.HOLES)
+            if is_temporary(arrival.upload.name):
+                return
+            source = await self._expectation.match(arrival.visitor.account, arrival.upload.name)
             if source is not None:
                 await self._land_arrival(arrival, source)
-                return
-            if not is_temporary(name):
+            else:
                 await self._in_thread(arrival.sync)
-            os.utime(arrival.descriptor)
-            arrival.upload = self.zone.remark(arrival.upload, add=Mark.CLOSED)
-            if not is_temporary(arrival.upload.name):
                 self._settle_in(self._settings.settle_seconds, arrival.upload, arrival.visitor)
         finally:
             self._leave(arrival)
@@ -225,7 +225,7 @@ class Receiving:
             if descriptor is None:
                 raise Missing
             self._forget_timer(upload)
-            self._discard_older(visitor, name, but=upload)
+            await asyncio.gather(*self._make_way(visitor, name, but=upload))
             if source is not None:
                 await self._land(upload, name, descriptor, visitor, source)
                 return
@@ -282,10 +282,11 @@ class Receiving:
 
     # Housekeeping
 
-    def take_up(self) -> None:
-        """After a start: closed uploads that were settling go on settling, counted from their close.
+    async def take_up(self) -> None:
+        """After a start, before anybody comes in: what a crash left on its way goes on.
 
-        Those that a crash left with holes in them can never be whole: they are discarded.
+        Closed uploads with an expected name land now (a later file of that name must land after them); the others go on
+        settling, counted from their close. Those with holes in them can never be whole: they are discarded.
         """
         for upload in self._all():
             if Mark.HOLES in upload.marks:
@@ -295,8 +296,12 @@ class Receiving:
                     closed = self.zone.upload_path(upload).lstat().st_mtime
                 except FileNotFoundError:
                     continue
+                visitor = Visitor(upload.account)
+                if await self._expectation.match(upload.account, upload.name):
+                    await self._settle(upload, visitor)
+                    continue
                 left = closed + self._settings.settle_seconds - time.time()
-                self._settle_in(min(max(0.0, left), self._settings.settle_seconds), upload, Visitor(upload.account))
+                self._settle_in(min(max(0.0, left), self._settings.settle_seconds), upload, visitor)
 
     def expire(self, account: str) -> None:
         """Discard what nobody resumed or renamed in time, and what a crash left with holes."""
@@ -404,17 +409,28 @@ class Receiving:
             arrival.release()
             self.last_change = time.monotonic()
 
-    def _discard_older(self, visitor: Visitor, name: str, *, but: Upload | None = None) -> None:
-        """Discard uploads of that name which a new file replaces; not what is open, and not what is about to settle."""
+    def _make_way(self, visitor: Visitor, name: str, *, but: Upload | None = None) -> "list[asyncio.Future[None]]":
+        """Prepare for a new file of that name: what was cut, or left under a temporary name, is discarded.
+
+        What was closed and is settling lands now, because it must land before the new one; returned is what is on
+        its way. What somebody has open is left alone.
+        """
+        on_their_way = []
         for old in self.zone.uploads(visitor.account):
-            settles = Mark.CLOSED in old.marks and not is_temporary(old.name)
-            if old.name != name or old == but or old.id in self._live or settles:
+            if old.name != name or old == but or old.id in self._live:
+                continue
+            if Mark.CLOSED in old.marks and not is_temporary(old.name):
+                waiting = self._settling.get(old.id)
+                if waiting:
+                    self._forget_timer(old)
+                    on_their_way.append(self._begin(self._settle(old, waiting.visitor)))
                 continue
             with self._in_hand(old) as descriptor:
                 if descriptor is not None:
                     self.zone.discard_upload(old)
                     self._mtimes.pop(old.id, None)
                     visitor.log.info("upload.discarded", upload_id=old.id)
+        return on_their_way
 
     def _discard_broken(self, upload: Upload) -> None:
         with self._in_hand(upload) as descriptor:

@@ -241,8 +241,8 @@ async def run(here: Installation, *, stop: asyncio.Event | None = None) -> None:
         loop.add_signal_handler(number, stop.set)
     _raise_file_limit()
     door = Door(here)
+    await door.receiving.take_up()
     acceptor = await door.listen()
-    door.receiving.take_up()
     housekeeping = asyncio.create_task(door.keep_house())
     _log.info("door.opened", host=door.settings.host, port=acceptor.get_port())
     try:

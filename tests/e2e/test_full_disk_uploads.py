@@ -90,7 +90,7 @@ def test_a_disk_without_room_for_the_note_lands_nothing(own_service: Any, client
         with filled(root), pytest.raises(OSError, match="disk is full"):
             land_until_the_log_is_full()
         before = len(own_service.landed())
-        assert own_service.uploads() == {}
+        assert own_service.uploads() == {}, own_service.log_lines()
         land()
     own_service.landed(count=before + 1)
 

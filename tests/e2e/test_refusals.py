@@ -2,6 +2,7 @@
 
 import socket
 import subprocess
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -134,7 +135,9 @@ def test_every_accepted_kind_of_key_opens_the_door(
     key = Keys(here.db).add(client.account, public(client.key), actor="test")
     done = client.sftp("ls")
     assert done.returncode == 0, done.stderr
-    used = Keys(here.db).get(client.account, str(key.id))
+    until = time.monotonic() + 10
+    while (used := Keys(here.db).get(client.account, str(key.id))).last_used_at is None and time.monotonic() < until:
+        time.sleep(0.02)
     assert used.last_used_from == "127.0.0.1"
     assert used.last_used_client is not None
     assert used.last_used_client.startswith("SSH-2.0-OpenSSH")

@@ -7,6 +7,7 @@ import inspect
 import itertools
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -63,6 +64,13 @@ def picture(root: Path) -> dict[str, str]:
         what = str(path.readlink()) if path.is_symlink() else oct(path.lstat().st_mode)
         found[name] = what + (hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "")
     return found
+
+
+def own_names(root: Path) -> set[bytes]:
+    """The plain names of the files that the account has made itself: some examples give them a trap's name."""
+    paths = [*(root / "uploads" / ACCOUNT).iterdir(), *(root / "inbox" / ACCOUNT).iterdir()]
+    plain = [path for path in paths if stat.S_ISREG(path.lstat().st_mode) and path.lstat().st_nlink == 1]
+    return {path.name.encode().partition(b".")[2] for path in plain}
 
 
 NAMES = [
@@ -183,7 +191,7 @@ def test_no_sequence_of_requests_leaves_the_accounts_own_folders(
                     assert str(root).encode() not in answer
                     assert b"shelbyville" not in answer
                 if isinstance(answer, list):
-                    names = {entry.filename for entry in answer}
+                    names = {entry.filename for entry in answer} - own_names(root)
                     assert not names & {b"link.csv", b"pipe.csv", b"zero.csv", b"folder", b"secret.csv", b".half.part"}
                     assert not any(name.startswith(b"hard") for name in names)
             jail.client_gone()

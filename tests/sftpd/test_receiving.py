@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from landingzone.command import Installation
 from landingzone.zone import Mark, Upload
@@ -19,7 +20,7 @@ ACCOUNT = "springfield"
 
 @pytest.fixture
 def jail(make_jail: Callable[..., Jail]) -> Jail:
-    return make_jail(resume_hours=1, settle_seconds=0.2)
+    return make_jail(resume_hours=1, settle_seconds=1)
 
 
 def left_behind(here: Installation, name: str, *marks: Mark, hours: float = 0, content: bytes = b"some") -> Upload:
@@ -32,6 +33,15 @@ def left_behind(here: Installation, name: str, *marks: Mark, hours: float = 0, c
     then = time.time() - hours * 3600
     os.utime(here.zone.upload_path(upload), (then, then))
     return upload
+
+
+async def waiting(here: Installation, count: int) -> list[bytes]:
+    """What waits in the inbox, in order of landing, once there are that many."""
+    for _ in range(1000):
+        if len(here.zone.waiting(ACCOUNT)) >= count:
+            break
+        await asyncio.sleep(0.01)
+    return [here.zone.inbox_path(landing).read_bytes() for landing in here.zone.waiting(ACCOUNT)]
 
 
 def names(here: Installation) -> list[str]:
@@ -85,12 +95,71 @@ def test_what_was_settling_goes_on_settling_from_its_close(jail: Jail, here: Ins
     left_behind(here, "broken.csv", Mark.HOLES)
 
     async def wait() -> None:
-        jail._receiving.take_up()
-        await asyncio.sleep(0.5)
+        await jail._receiving.take_up()
+        await waiting(here, 1)
 
     asyncio.run(wait())
     assert [landing.name for landing in here.zone.waiting(ACCOUNT)] == ["pupils.csv"]
     assert sorted(names(here)) == ["cut.csv", "pupils.csv.part"]
+
+
+def test_what_a_crash_stopped_between_close_and_landing_lands_at_the_start(jail: Jail, here: Installation) -> None:
+    left_behind(here, "students.csv", Mark.CLOSED)
+    left_behind(here, "staff.csv")
+    asyncio.run(jail._receiving.take_up())
+    assert [landing.name for landing in here.zone.waiting(ACCOUNT)] == ["students.csv"]
+    assert names(here) == ["staff.csv"]
+
+
+@pytest.mark.parametrize("way", ["same name", "rename"])
+def test_a_settling_file_lands_before_a_newer_one_of_its_name(jail: Jail, here: Installation, way: str) -> None:
+    async def send(name: str, content: bytes) -> None:
+        arrival = jail._receiving.begin(jail.visitor, name)
+        arrival.write(0, content)
+        await jail._receiving.finish(arrival)
+
+    async def go() -> None:
+        await send("pupils.csv", b"old")
+        if way == "same name":
+            await send("pupils.csv", b"new")
+        else:
+            await send("pupils.tmp", b"new")
+            (upload,) = [one for one in here.zone.uploads(ACCOUNT) if one.name == "pupils.tmp"]
+            await jail._receiving.rename(jail.visitor, upload, "pupils.csv")
+        assert await waiting(here, 1) == [b"old"]
+        assert await waiting(here, 2) == [b"old", b"new"]
+
+    asyncio.run(go())
+
+
+def test_a_file_of_which_a_part_was_refused_does_not_land(jail: Jail, here: Installation) -> None:
+    async def go() -> None:
+        arrival = jail._receiving.begin(jail.visitor, "students.csv")
+        arrival.write(0, b"student_id\n")
+        with pytest.raises(Refused):
+            arrival.write(1 << 40, b"1\n")
+        with pytest.raises(Refused, match="part of this file was refused"):
+            await jail._receiving.finish(arrival)
+
+    asyncio.run(go())
+    assert here.zone.waiting(ACCOUNT) == []
+    assert [here.zone.upload_path(one).read_bytes() for one in here.zone.uploads(ACCOUNT)] == [b"student_id\n"]
+
+
+def test_a_file_lands_while_the_database_is_away(jail: Jail, here: Installation) -> None:
+    def away(_account: str) -> Any:
+        raise sa.exc.OperationalError("SELECT", {}, Exception("away"))
+
+    jail._receiving._expectation._sources_of = away
+
+    async def go() -> None:
+        arrival = jail._receiving.begin(jail.visitor, "students.csv")
+        arrival.write(0, b"student_id\n")
+        await jail._receiving.finish(arrival)
+        await waiting(here, 1)
+
+    asyncio.run(go())
+    assert [landing.name for landing in here.zone.waiting(ACCOUNT)] == ["students.csv"]
 
 
 def test_a_rename_starts_the_settling_anew(jail: Jail, here: Installation) -> None:
@@ -98,13 +167,12 @@ def test_a_rename_starts_the_settling_anew(jail: Jail, here: Installation) -> No
 
     async def go() -> None:
         await jail._receiving.rename(jail.visitor, upload, "pupils.csv")
-        assert here.zone.waiting(ACCOUNT) == []
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.6)
         (renamed,) = here.zone.uploads(ACCOUNT)
         await jail._receiving.rename(jail.visitor, renamed, "scholars.csv")
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.6)
         assert here.zone.waiting(ACCOUNT) == []
-        await asyncio.sleep(0.3)
+        await waiting(here, 1)
 
     asyncio.run(go())
     assert [landing.name for landing in here.zone.waiting(ACCOUNT)] == ["scholars.csv"]

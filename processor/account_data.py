@@ -1,7 +1,7 @@
 """The account's data: one table for each feed, made from its declaration, rows kept per source.
 
-A row says by number which run first saw it, last changed it, and ended it (deactivated: no longer listed by its
-source). What an operator adds to a feed's declaration becomes a column here; nothing is ever dropped.
+A row says by number which run first saw it, last changed it, and ended it (deactivated: no longer listed by its source;
+0: its source was retired). What an operator adds to a declaration becomes a column here; nothing is ever dropped.
 """
 
 from collections.abc import Iterable
@@ -13,6 +13,9 @@ import sqlalchemy as sa
 from landingzone.db import Database
 from landingzone.feed import Catalogue, Feed
 from landingzone.tables import sources
+
+RETIRED = 0
+"""Stands for a run's number where an operator has retired a source together with its rows."""
 
 _WRITTEN_AT_ONCE = 50_000
 
@@ -72,17 +75,25 @@ def change(tx: sa.Connection, feed: Feed, source_id: int, run: int, rows: pl.Dat
     table = table_of(feed)
     others = [name for name in feed.field_names if name not in feed.key]
     values: dict[str, sa.BindParameter[str]] = {name: sa.bindparam(f"new_{name}") for name in others}
-    statement = table.update().values(**values, changed_run=sa.bindparam("by_run"), ended_run=None)
-    renamed = rows.select(feed.field_names).rename(
-        {name: f"new_{name}" for name in others} | {name: f"old_{name}" for name in feed.key}
-    )
-    _write(tx, statement.where(*_is_row(feed, source_id)), renamed, by_run=run)
+    statement = table.update().values(**values, changed_run=sa.bindparam("by_run"), ended_run=sa.null())
+    renamed = rows.select(feed.field_names).rename({name: f"new_{name}" for name in others} | _as_key(feed))
+    _write(tx, statement.where(*_is_row(feed)), renamed, by_run=run, of_source=source_id)
 
 
 def end(tx: sa.Connection, feed: Feed, source_id: int, run: int, keys: pl.DataFrame) -> None:
     """Deactivate the rows of these keys."""
-    statement = table_of(feed).update().values(ended_run=run).where(*_is_row(feed, source_id))
-    _write(tx, statement, keys.select(feed.key).rename({name: f"old_{name}" for name in feed.key}))
+    statement = table_of(feed).update().values(ended_run=sa.bindparam("by_run")).where(*_is_row(feed))
+    _write(tx, statement, keys.select(feed.key).rename(_as_key(feed)), by_run=run, of_source=source_id)
+
+
+def end_all(tx: sa.Connection, catalogue: Catalogue, source_ids: Iterable[int]) -> int:
+    """Deactivate every row of retired sources; returns how many there were."""
+    ids, ended = list(source_ids), 0
+    for feed in catalogue.values():
+        table = table_of(feed)
+        active = sa.and_(table.c.source_id.in_(ids), table.c.ended_run.is_(None))
+        ended += tx.execute(table.update().where(active).values(ended_run=RETIRED)).rowcount
+    return ended
 
 
 def active_counts(tx: sa.Connection, catalogue: Catalogue, account_id: int) -> dict[str, int]:
@@ -100,6 +111,13 @@ def active_counts(tx: sa.Connection, catalogue: Catalogue, account_id: int) -> d
     return counts
 
 
+def active_of_source(tx: sa.Connection, catalogue: Catalogue, account_id: int, source: str) -> int:
+    """How many rows are active of a source and of its schools' sources, over all feeds."""
+    own = sa.or_(sources.c.name == source, sources.c.part_of == source)
+    ids = list(tx.execute(sa.select(sources.c.id).where(sources.c.account_id == account_id, own)).scalars())
+    return sum(active_count(tx, feed, source_id) for feed in catalogue.values() for source_id in ids)
+
+
 def active_count(tx: sa.Connection, feed: Feed, source_id: int) -> int:
     """How many rows of one source are active."""
     table = table_of(feed)
@@ -107,15 +125,26 @@ def active_count(tx: sa.Connection, feed: Feed, source_id: int) -> int:
     return tx.execute(query.select_from(table)).scalar_one()
 
 
-def _is_row(feed: Feed, source_id: int) -> Iterable[sa.ColumnElement[bool]]:
+def _as_key(feed: Feed) -> dict[str, str]:
+    return {name: f"key_{name}" for name in feed.key}
+
+
+def _is_row(feed: Feed) -> Iterable[sa.ColumnElement[bool]]:
     table = table_of(feed)
-    yield table.c.source_id == source_id
-    for name in feed.key:
-        yield table.c[name] == sa.bindparam(f"old_{name}")
+    yield table.c.source_id == sa.bindparam("of_source")
+    for name, parameter in _as_key(feed).items():
+        yield table.c[name] == sa.bindparam(parameter)
 
 
 def _write(tx: sa.Connection, statement: sa.Insert | sa.Update, rows: pl.DataFrame, **same: int | None) -> None:
     """Execute a statement for each row, in bounded slices; `same` are parameters that all rows share."""
+    if not rows.height:
+        return
+    rows = rows.with_columns(pl.lit(value, dtype=pl.Int64).alias(name) for name, value in same.items())
+    compiled = statement.compile(dialect=tx.dialect, column_keys=rows.columns)
+    order = compiled.positiontup  # the driver's order of parameters, where it goes by position; else by name
     for piece in rows.iter_slices(_WRITTEN_AT_ONCE):
-        constants = [pl.lit(value, dtype=pl.Int64).alias(name) for name, value in same.items()]
-        tx.execute(statement, piece.with_columns(constants).to_dicts())
+        if order is None:
+            tx.execute(statement, piece.to_dicts())
+        else:
+            tx.exec_driver_sql(str(compiled), piece.select(order).rows())

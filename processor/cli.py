@@ -1,5 +1,6 @@
 """The commands of the import step: `processor`, `runs ...`, `check`, and what an account's data holds."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,8 +8,9 @@ import typer
 
 from landingzone import audit
 from landingzone.accounts_cli import AccountName, accounts
-from landingzone.command import AsJson, installation, print_json, print_listing
+from landingzone.command import AsJson, Installation, installation, print_json, print_listing
 from landingzone.errors import UsageError
+from landingzone.feeds_cli import feeds
 
 if TYPE_CHECKING:
     from processor.run import Run
@@ -18,6 +20,19 @@ runs = typer.Typer(help="What became of each landed file.", no_args_is_help=True
 RunId = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's id, or a landing's id (also its beginning): newest attempt.")
 ]
+
+
+ManyRuns = Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Ids as in `runs list`.")]
+AllHeld = Annotated[
+    bool, typer.Option("--all-held", help="All that are held, as in the week in which schools roll over.")
+]
+
+
+class Rows(StrEnum):
+    """What becomes of a retired source's rows."""
+
+    KEEP = "keep"
+    DEACTIVATE = "deactivate"
 
 
 def mount(app: typer.Typer) -> None:
@@ -127,11 +142,19 @@ def retry(context: typer.Context, run: RunId) -> None:
 
 
 @runs.command()
-def approve(context: typer.Context, run: RunId) -> None:
-    """Approve a held run as it is shown; it is held again if it has become worse meanwhile."""
+def approve(
+    context: typer.Context,
+    run: ManyRuns = None,
+    held: AllHeld = False,
+    account: Annotated[str | None, typer.Option(help="With --all-held: only this account's.")] = None,
+    code: Annotated[str | None, typer.Option(help="With --all-held: only runs held for this reason.")] = None,
+) -> None:
+    """Approve held runs as they are shown; one that has become worse meanwhile is held again."""
     from processor import requests
 
-    typer.echo(f"Asked for: {requests.approve(installation(context).db, run, actor=audit.operator())}")
+    here = installation(context)
+    for run_id in _chosen(here, run, held=held, account=account, code=code):
+        typer.echo(f"Asked for: {requests.approve(here.db, run_id, actor=audit.operator())}")
 
 
 @runs.command()
@@ -150,12 +173,47 @@ def revert(
 
 @runs.command()
 def reject(
-    context: typer.Context, run: RunId, reason: Annotated[str, typer.Option(help="Why; the customer reads it.")] = ""
+    context: typer.Context,
+    reason: Annotated[str, typer.Option(help="Why; the customer reads it.")],
+    run: ManyRuns = None,
+    held: AllHeld = False,
+    account: Annotated[str | None, typer.Option(help="With --all-held: only this account's.")] = None,
+    code: Annotated[str | None, typer.Option(help="With --all-held: only runs held for this reason.")] = None,
 ) -> None:
-    """Reject a held run."""
+    """Reject held runs."""
     from processor import requests
 
-    typer.echo(f"Asked for: {requests.reject(installation(context).db, run, reason=reason, actor=audit.operator())}")
+    here = installation(context)
+    for run_id in _chosen(here, run, held=held, account=account, code=code):
+        typer.echo(f"Asked for: {requests.reject(here.db, run_id, reason=reason, actor=audit.operator())}")
+
+
+@feeds.command()
+def retire(
+    context: typer.Context,
+    account: AccountName,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A source of the account.")],
+    rows: Annotated[
+        Rows | None, typer.Option(help="What becomes of its rows: they stay active, or are deactivated.")
+    ] = None,
+) -> None:
+    """Expect a source no longer. Says what happens to its rows, and asks."""
+    from processor import account_data
+
+    here = installation(context)
+    here.sources.get(account, source)
+    account_data.ensure_tables(here.db, here.catalogue)
+    with here.db.read() as tx:
+        active = account_data.active_of_source(tx, here.catalogue, here.accounts.get(account).id, source)
+    if rows is None:
+        typer.echo(f"Source {source} of {account} has {active:,} active rows.")
+        rows = Rows(typer.prompt("Keep them as they are, or deactivate them?", type=str, default="keep"))
+    with here.db.write() as tx:
+        ids = here.sources.retire(tx, account, source, actor=audit.operator())
+        ended = account_data.end_all(tx, here.catalogue, ids) if rows is Rows.DEACTIVATE else 0
+    typer.echo(
+        f"Source {source} of {account} is retired; {ended:,} rows were deactivated, {active - ended:,} are kept."
+    )
 
 
 def check(
@@ -175,6 +233,23 @@ def check(
     from processor import receipt
 
     typer.echo(receipt.as_text(told).decode().replace("\r\n", "\n"))
+
+
+def _chosen(
+    here: Installation, named: list[str] | None, *, held: bool, account: str | None, code: str | None
+) -> list[str]:
+    """The runs that a command is about: those named, or all that are held."""
+    from processor import run as found
+    from processor.run import Outcome
+
+    if bool(named) is held:
+        raise UsageError("Name runs, or say --all-held.")
+    if named:
+        return named
+    with here.db.read() as tx:
+        waiting = found.newest(tx, account=account, states=(Outcome.HELD.value,), limit=1_000_000)
+        newest = [run for run in waiting if found.get(tx, run.landing_id).id == run.id]
+    return [run.id for run in newest if code is None or ((run.report or {}).get("hold") or {}).get("code") == code]
 
 
 def _summary(run: "Run") -> dict[str, object]:

@@ -72,7 +72,7 @@ class Night:
 
     def receipt(self, landing: Landing, *, seconds: float = 20, outcome: str | None = None) -> dict[str, Any]:
         """The receipt of a landing, once it is there (and says `outcome`, if given)."""
-        path = self.receipts / f"{landing.id}-{landing.name}.receipt.json"
+        path = self.here.zone.receipts_folder(landing.account) / f"{landing.id}-{landing.name}.receipt.json"
         until = time.monotonic() + seconds
         told: dict[str, Any] = {}
         while time.monotonic() < until:

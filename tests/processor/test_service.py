@@ -150,3 +150,47 @@ def test_no_personal_datum_reaches_the_log(night: Any, students: Students) -> No
     night.stop()
     for datum in ("Zyxwvut", "Qwertzu", "987-nobody", "2065550001"):
         assert datum not in night.log
+
+
+def test_all_held_runs_are_approved_at_once(night: Any, students: Students) -> None:
+    here = night.here
+    here.accounts.add("shelbyville", actor="test")
+    here.zone.prepare_account("shelbyville")
+    night.start()
+    for account in ("springfield", "shelbyville"):
+        for count in (40, 10):
+            night.receipt(night.land("students.csv", students(count), account))
+    assert command(night, "runs", "approve").returncode == 2
+    approved = command(night, "runs", "approve", "--all-held", "--code", "many_deactivated")
+    assert (approved.returncode, approved.stdout.count("Asked for")) == (0, 2)
+    until = time.monotonic() + 20
+    while [run.outcome for run in night.runs()].count("imported") < 4:
+        assert time.monotonic() < until, [run.outcome for run in night.runs()]
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(("rows", "left"), [("keep", 9), ("deactivate", 0)])
+def test_retiring_a_source_says_what_becomes_of_its_rows(night: Any, students: Students, rows: str, left: int) -> None:
+    night.start()
+    night.receipt(night.land("students.csv", students(9)))
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "landingzone",
+            "--root",
+            str(night.here.settings.root),
+            "feeds",
+            "retire",
+            "springfield",
+            "students",
+        ],
+        input=f"{rows}\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "9 active rows" in done.stdout
+    assert [row[-1] for row in night.rows("students")].count(True) == left
+    assert night.receipt(night.land("students.csv", students(9)))["outcome"] == "unrecognised"

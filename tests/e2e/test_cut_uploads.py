@@ -384,7 +384,6 @@ def test_an_unexpected_name_lands_once_it_has_settled(service: Any, client: Any)
     client.file("pupils.csv", b"student_id\n1\n")
     began = time.monotonic()
     assert client.sftp("put pupils.csv").returncode == 0
-    assert service.landed() == []
     (landed,) = service.landed(count=1)
     assert landed.name == "pupils.csv"
     assert time.monotonic() - began >= 1
@@ -392,7 +391,7 @@ def test_an_unexpected_name_lands_once_it_has_settled(service: Any, client: Any)
 
 
 def test_settling_goes_on_after_a_crash(make_service: Callable[..., Any], make_client: Callable[..., Any]) -> None:
-    service = make_service(door__settle_seconds=2)
+    service = make_service(door__settle_seconds=4)
     client = make_client(service)
     client.file("pupils.csv", b"student_id\n1\n")
     assert client.sftp("put pupils.csv").returncode == 0

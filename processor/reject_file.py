@@ -6,12 +6,12 @@ from typing import IO, Self
 
 import polars as pl
 
+from processor import spreadsheet
+
 _NOTICE = (
     "These rows were not imported. Correct them in your system and send the whole file again; do not send this file."
 )
 _OWN = {"line": "line", "field": "field", "value": "value", "code": "code", "message": "what_to_do"}
-#: A cell that begins so would be computed by a spreadsheet (OWASP, CSV injection); the full-width forms count too.
-_FORMULA = "^[=+\\-@\t\r\n|%\uff1d\uff0b\uff0d\uff20]"
 
 
 class RejectFile:
@@ -61,12 +61,7 @@ class RejectFile:
 
     def _write(self, rows: pl.DataFrame, *, bom: bool = False) -> None:
         assert self._file is not None
-        safe = rows.with_columns(
-            pl.when(pl.col(pl.String).str.contains(_FORMULA))
-            .then("'" + pl.col(pl.String))
-            .otherwise(pl.col(pl.String))
-            .name.keep()
-        )
+        safe = spreadsheet.as_text(rows)
         safe.write_csv(self._file, include_header=False, include_bom=bom, quote_style="always", line_terminator="\r\n")
 
 

@@ -1,0 +1,101 @@
+"""The merged view: an account's records over all sources of a feed.
+
+A record is active while any of its sources lists it, and its fields come from the sources in order of their declared
+priority (then of their names), field by field, the first that is not empty. One SQL statement for SQLite and
+PostgreSQL; where one source speaks of a feed, which is the common case, it is a plain read of that source's rows.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+
+import sqlalchemy as sa
+
+from landingzone.feed import Catalogue, Feed
+from landingzone.tables import sources
+from processor.account_data import table_of
+
+_RANK = "{:06}"
+"""How a source's place in the order is written before a value: of equal length, so that the least text is the first."""
+
+
+def merged(tx: sa.Connection, feed: Feed, account_id: int, fields: Sequence[str] | None = None) -> sa.FromClause:
+    """The active records of a feed, one for each key: to select from and to join.
+
+    Args:
+        tx: the transaction in which it will be used: which sources have active rows is looked up at once.
+        feed: whose records.
+        account_id: whose sources.
+        fields: the columns it gives, None for all; fewer are quicker where several sources speak of the feed.
+
+    A field that has a default comes from the first source that says something else: an empty value is kept as the
+    default, so the two cannot be told apart.
+    """
+    table = table_of(feed)
+    names = feed.field_names if fields is None else tuple(fields)
+    spoken = speaking(tx, feed, account_id)
+    if len(spoken) <= 1:
+        return _rows(table, spoken, names).subquery()
+    ranks = sa.values(sa.column("source_id", sa.Integer), sa.column("rank", sa.Text), literal_binds=True)
+    order = ranks.data([(source, _RANK.format(at)) for at, source in enumerate(spoken)]).cte()
+    columns = [table.c[name] if name in feed.key else _first_given(feed, name, table, order) for name in names]
+    rows = sa.select(*columns).join(order, order.c.source_id == table.c.source_id)
+    return rows.where(table.c.ended_run.is_(None)).group_by(*(table.c[name] for name in feed.key)).cte()
+
+
+def values(tx: sa.Connection, feed: Feed, account_id: int, fields: Sequence[str]) -> sa.Select[tuple[str, ...]]:
+    """What the active records have in these fields; the same values may come several times."""
+    spoken = speaking(tx, feed, account_id)
+    if len(spoken) <= 1 or set(fields) <= set(feed.key):
+        return _rows(table_of(feed), spoken, fields)
+    records = merged(tx, feed, account_id, fields)
+    return sa.select(*(records.c[name] for name in fields))
+
+
+def speaking(tx: sa.Connection, feed: Feed, account_id: int) -> list[int]:
+    """The numbers of the sources that have active rows of a feed, in the order in which they are asked for a field.
+
+    A source that a `{school}` pattern has made has the priority of the declared one. A retired source's rows are
+    active or not as was said when it was retired.
+    """
+    declared = sources.alias()
+    active = sa.exists().where(table_of(feed).c.source_id == sources.c.id, table_of(feed).c.ended_run.is_(None))
+    query = (
+        sa.select(sources.c.id, sa.func.coalesce(declared.c.priority, sources.c.priority), sources.c.name)
+        .outerjoin(
+            declared, sa.and_(declared.c.account_id == sources.c.account_id, declared.c.name == sources.c.part_of)
+        )
+        .where(sources.c.account_id == account_id, active)
+    )
+    return [source for source, *_ in sorted(tx.execute(query), key=lambda row: (row[1], row[2]))]
+
+
+def ever_sent(tx: sa.Connection, feed: Feed, account_id: int) -> bool:
+    """Whether any source has ever given a row of a feed, be it active or not."""
+    rows = sa.exists().where(table_of(feed).c.source_id == sources.c.id)
+    return (
+        tx.execute(sa.select(sources.c.id).where(sources.c.account_id == account_id, rows).limit(1)).first() is not None
+    )
+
+
+def with_table(catalogue: Catalogue) -> Iterable[Feed]:
+    """The feeds whose records are kept under their own name (an all-in-one file gives records of others only)."""
+    return (feed for feed in catalogue.values() if getattr(feed, "has_table", True))
+
+
+def _rows(table: sa.Table, spoken: Collection[int], names: Iterable[str]) -> sa.Select[tuple[str, ...]]:
+    """The active rows of some sources. One is compared, not listed: databases see at once that its key is unique."""
+    match list(spoken):
+        case []:
+            of_source: sa.ColumnElement[bool] = sa.false()
+        case [source]:
+            of_source = table.c.source_id == source
+        case several:
+            of_source = table.c.source_id.in_(several)
+    return sa.select(*(table.c[name] for name in names)).where(of_source, table.c.ended_run.is_(None))
+
+
+def _first_given(feed: Feed, name: str, table: sa.Table, order: sa.CTE) -> sa.Label[str]:
+    """Of a key's rows the value that comes first and is not empty: the least of rank and value, without the rank."""
+    value, default = table.c[name], feed.field(name).default
+    given = value.not_in({"", default}) if default else value != ""
+    first = sa.func.min(sa.case((given, order.c.rank + value)))
+    return sa.func.coalesce(sa.func.substr(first, len(_RANK.format(0)) + 1), default).label(name)

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format bench lock clean
+.PHONY: demo test lint format bench bench-latency bench-import lock clean
 
 demo: .venv/.installed   ## the main job on sample data, from a key pair to the receipts
 	$(BIN)/landingzone demo
@@ -20,8 +20,13 @@ format: .venv/.installed ## put the code into its form
 	$(BIN)/ruff check -q --fix-only
 	$(BIN)/ruff format -q
 
-bench: .venv/.installed  ## the paired benchmarks; prints tables
-	$(BIN)/python bench/run.py
+bench: bench-latency bench-import ## the paired benchmarks; each prints a table
+
+bench-latency: .venv/.installed ## from the client's close to the receipt
+	$(BIN)/python bench/latency.py
+
+bench-import: .venv/.bench ## rows per second and peak memory of an import, beside the peers; ROWS=35000000 on demand
+	$(BIN)/python bench/import_speed.py $(ROWS)
 
 .PHONY: docs
 docs: .venv/.installed   ## docs/reference, from what the code declares
@@ -30,6 +35,11 @@ docs: .venv/.installed   ## docs/reference, from what the code declares
 lock:                    ## pin anew what pyproject.toml asks for (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --group bench -c requirements-dev.lock -o requirements-bench.lock
+
+.venv/.bench: .venv/.installed requirements-bench.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@touch $@
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

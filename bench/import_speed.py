@@ -1,0 +1,176 @@
+"""Rows per second and peak memory of a whole import, beside peers that do less, on the same files in the same run.
+
+Ours: from a landed file to committed data on SQLite, archive and receipt. DuckDB: raw read_csv into a table. pandas +
+pandera and frictionless: validate only. Each measurement is a process of its own; the pairs alternate.
+"""
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+ROUNDS = 3
+
+
+def write_files(folder: Path, rows: int) -> tuple[Path, Path]:
+    """An enrollments file of so many rows, and the next day's: 0.5 % changed, 0.2 % added, 0.1 % removed."""
+    chance = np.random.default_rng(7)
+    number = np.arange(rows)
+    student, place = number // 7 + 300_000_000, number % 7
+    section = place * 20_000 + chance.integers(0, 20_000, rows)
+    first = pl.DataFrame(
+        {
+            "Student ID": pl.Series(student).cast(pl.String),
+            "School ID#": pl.Series(student % 200).cast(pl.String).str.zfill(3),
+            "Section#": "SEC" + pl.Series(section).cast(pl.String),
+            "Period": pl.Series(place + 1).cast(pl.String),
+            "Course Name": "Course Number " + pl.Series(section % 300).cast(pl.String),
+            "Instructor": "Mr. Teacher" + pl.Series(section % 5000).cast(pl.String),
+        }
+    )
+    fate = chance.random(rows)
+    second = first.filter(pl.Series(fate >= 0.001)).with_columns(
+        pl.when(pl.Series(fate[fate >= 0.001] < 0.006))
+        .then(pl.lit("Someone Else"))
+        .otherwise("Instructor")
+        .alias("Instructor")
+    )
+    added = first.sample(rows // 500, seed=7).with_columns(("NEW" + pl.col("Section#")).alias("Section#"))
+    paths = folder / "first.csv", folder / "second.csv"
+    for path, frame in zip(paths, (first, pl.concat([second, added])), strict=True):
+        frame.write_csv(path, quote_style="always", line_terminator="\r\n")
+    return paths
+
+
+def ours(root: str, file: str) -> None:
+    """Land and import a file in this process: every step of a run, without the queue."""
+    from landingzone import landing_record
+    from landingzone.command import Installation
+    from processor import run as runs
+    from processor.durable_steps import durable_steps
+    from processor.service import open_context
+
+    here = Installation(Path(root))
+    context = open_context(here.settings, here.db)
+    upload, descriptor = here.zone.begin_upload("bench", "enrollments.csv")
+    with os.fdopen(descriptor, "wb") as out, Path(file).open("rb") as content:
+        while piece := content.read(1 << 20):
+            out.write(piece)
+    landing = here.zone.new_landing("bench", "enrollments.csv")
+    here.zone.land(upload, landing)
+    started = time.perf_counter()
+    with here.db.write() as tx:
+        landing_record.note(tx, landing)
+        run_id = runs.add(tx, landing)
+    for step in durable_steps(context):
+        step(run_id)
+    elapsed = time.perf_counter() - started
+    with here.db.read() as tx:
+        run = runs.get(tx, run_id)
+    assert run.outcome == "imported", run.report
+    done(elapsed, run.report["rows"]["read"])
+
+
+def duckdb(folder: str, file: str) -> None:
+    """DuckDB's raw read_csv into a table on disk."""
+    import duckdb as engine
+
+    started = time.perf_counter()
+    connection = engine.connect(f"{folder}/duck.db")
+    connection.execute(f"create or replace table t as select * from read_csv('{file}', all_varchar = true)")
+    rows = connection.execute("select count(*) from t").fetchone()[0]
+    connection.close()
+    done(time.perf_counter() - started, rows)
+
+
+def pandera(_folder: str, file: str) -> None:
+    """pandas reads, pandera validates lengths and required values."""
+    import pandas as pd
+    import pandera.pandas as pa
+
+    started = time.perf_counter()
+    frame = pd.read_csv(file, dtype=str, keep_default_na=False)
+    text = pa.Column(str, [pa.Check.str_length(1, 255)])
+    schema = pa.DataFrameSchema(dict.fromkeys(frame.columns, text), unique=["Student ID", "School ID#", "Section#"])
+    schema.validate(frame, lazy=True)
+    done(time.perf_counter() - started, len(frame))
+
+
+def frictionless(_folder: str, file: str) -> None:
+    """frictionless validates."""
+    from frictionless import Resource, Schema, system
+
+    fields = [
+        {"name": name, "type": "string", "constraints": {"required": True, "maxLength": 255}}
+        for name in ("Student ID", "School ID#", "Section#", "Period", "Course Name", "Instructor")
+    ]
+    started = time.perf_counter()
+    with system.use_context(trusted=True):
+        report = Resource(path=file, schema=Schema.from_descriptor({"fields": fields})).validate()
+    done(time.perf_counter() - started, report.tasks[0].stats["rows"])
+
+
+def done(seconds: float, rows: int) -> None:
+    """Tell the parent what was measured."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"seconds": seconds, "rows": rows, "peak_mib": peak}))
+
+
+def measure(what: str, *arguments: str) -> dict[str, float]:
+    """One measurement in a process of its own."""
+    command = [sys.executable, __file__, "--one", what, *arguments]
+    found = subprocess.run(
+        command, check=True, capture_output=True, text=True, env={**os.environ, "LANDINGZONE_LOG__LEVEL": "error"}
+    )
+    return json.loads(found.stdout.splitlines()[-1])
+
+
+def main(rows: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        first, second = write_files(folder, rows)
+        found: dict[str, list[dict[str, float]]] = {}
+        for _ in range(ROUNDS if rows < 10_000_000 else 1):
+            root = folder / "zone"
+            subprocess.run(["rm", "-rf", root], check=True)
+            subprocess.run(
+                [sys.executable, "-m", "landingzone", "--root", root, "init"], check=True, stdout=subprocess.DEVNULL
+            )
+            subprocess.run(
+                [sys.executable, "-m", "landingzone", "--root", root, "accounts", "add", "bench"],
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+            for label, what, where, file in (
+                ("landingzone, first load", "ours", root, first),
+                ("DuckDB read_csv -> table", "duckdb", folder, first),
+                ("landingzone, next day", "ours", root, second),
+                ("DuckDB read_csv -> table, next day", "duckdb", folder, second),
+            ):
+                found.setdefault(label, []).append(measure(what, str(where), str(file)))
+        found["pandas + pandera"] = [measure("pandera", name, str(first))]
+        if rows <= 350_000:
+            found["frictionless validate"] = [measure("frictionless", name, str(first))]
+    print(f"{rows:,} rows, {ROUNDS} rounds, medians")
+    print(f"{'':<38}{'rows/s':>12}{'seconds':>10}{'peak MiB':>10}")
+    for label, runs in found.items():
+        seconds = statistics.median(run["seconds"] for run in runs)
+        print(
+            f"{label:<38}{runs[0]['rows'] / seconds:>12,.0f}{seconds:>10.2f}{max(run['peak_mib'] for run in runs):>10,.0f}"
+        )
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        globals()[sys.argv[2]](*sys.argv[3:])
+    else:
+        for count in map(int, sys.argv[1:] or ["350000", "3500000"]):
+            main(count)

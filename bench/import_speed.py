@@ -163,9 +163,8 @@ def main(rows: int) -> None:
     print(f"{'':<38}{'rows/s':>12}{'seconds':>10}{'peak MiB':>10}")
     for label, runs in found.items():
         seconds = statistics.median(run["seconds"] for run in runs)
-        print(
-            f"{label:<38}{runs[0]['rows'] / seconds:>12,.0f}{seconds:>10.2f}{max(run['peak_mib'] for run in runs):>10,.0f}"
-        )
+        peak = max(run["peak_mib"] for run in runs)
+        print(f"{label:<38}{runs[0]['rows'] / seconds:>12,.0f}{seconds:>10.2f}{peak:>10,.0f}")
 
 
 if __name__ == "__main__":

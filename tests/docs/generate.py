@@ -60,19 +60,30 @@ def feeds_page() -> Iterator[str]:
             yield from ("", feed.note)
         yield ""
         columns = ("Field", "Required", "At most", "Kind", "Header names", "Note")
-        yield from _table(columns, (_field_row(field) for field in feed.fields))
+        yield from _table(columns, (_field_row(field) for field in columns_of(feed)))
+
+
+def columns_of(feed: Feed) -> tuple[Field, ...]:
+    """The columns of a feed's files; a feed that gives records to others has more of them than it keeps."""
+    return getattr(feed, "columns", feed.fields)
 
 
 def _field_row(field: Field) -> tuple[str, ...]:
     note = field.note or (f"`{field.default}` where it is empty." if field.default else "")
     return (
         f"`{field.name}`",
-        "yes" if field.required else "expected" if field.expected else "no",
+        _required(field),
         str(field.max_length) if field.max_length else "no limit",
         field.kind.value,
         ", ".join(dict.fromkeys((field.label, *field.headers))),
         note,
     )
+
+
+def _required(field: Field) -> str:
+    if beside := getattr(field, "required_with", ""):
+        return f"with `{beside}`"
+    return "yes" if field.required else "expected" if field.expected else "no"
 
 
 def _references(feed: Feed) -> str:

@@ -67,6 +67,18 @@ ALL: tuple[Code, ...] = (
         "A required e-mail address is not of the form name@domain.",
     ),
     Code(
+        "date_invalid",
+        _REJECT,
+        "{field} is no date that can be told for certain: write it as mm/dd/yyyy.",
+        "A date that is required, or part of the key, is impossible or may mean several days.",
+    ),
+    Code(
+        "periods_unclear",
+        _REJECT,
+        "The columns of periods do not say which ones were missed: write the period's number in each, or X.",
+        "Numbered columns of periods hold marks whose meaning is not certain (the same value twice, 0, letters).",
+    ),
+    Code(
         "duplicate_key",
         _REJECT,
         "Line {line} already has this {field} with other details: keep one row and remove the other.",
@@ -127,6 +139,36 @@ ALL: tuple[Code, ...] = (
         _WARNING,
         "{field} is longer than {limit} characters and was left out (rows: {count}): shorten it.",
         "An optional value has more characters than its limit; the value is left out, the row imported.",
+    ),
+    Code(
+        "date_blanked",
+        _WARNING,
+        "{field} is no date that can be told for certain and was left out (rows: {count}): write it as mm/dd/yyyy.",
+        "An optional date is impossible or may mean several days; the value is left out, the row imported.",
+    ),
+    Code(
+        "period_range",
+        _WARNING,
+        "{field} holds a range such as 1-3, which was kept as one period (rows: {count}): list each one: 1,2,3.",
+        "A range of periods could be the name of one; it is kept as it stands.",
+    ),
+    Code(
+        "group_left_out",
+        _WARNING,
+        "{field} is empty or faulty, so its group of columns was left out; what was known stays (rows: {count}).",
+        "A further guardian of a families file is incomplete; that guardian stays as last known.",
+    ),
+    Code(
+        "details_differ",
+        _WARNING,
+        "{field} came before with other details, and those of its first line were taken (rows: {count}).",
+        "Rows give one record several times, with details that differ (a guardian of several children).",
+    ),
+    Code(
+        "id_shared",
+        _WARNING,
+        "{field} is also the id of a person of another kind in this file (rows: {count}): ids must differ.",
+        "A guardian has the id of a student of the same file.",
     ),
     Code(
         "extension_cut",

@@ -3,8 +3,9 @@
 No database and no server, so that a dry run, the real run and the district's own program find the same.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,18 @@ from typing import Any
 import polars as pl
 
 from landingzone.feed import Feed
+from landingzone.kept_mapping import KeptMapping
 from processor import mapping
 from processor.reading import OpenedFile, UnreadableFile, open_file
 from processor.receipt import REJECTS_SHOWN, Report
 from processor.records import Records
 from processor.reject_file import RejectFile
-from processor.validation import Checked, Options, Validator
+from processor.validation import Options, Validator
 
-__all__ = ["Examined", "UnreadableFile", "examine"]
+__all__ = ["Examined", "OnRows", "Options", "UnreadableFile", "examine"]
+
+OnRows = Callable[[Records], None]
+"""Gets what one batch says of one feed, and keeps its rows; batch by batch, in the order of the file."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,10 @@ class Examined:
     Attributes:
         header: the header line's names; None if the file has none.
         missing: required fields that no column gives; then no row was looked at.
-        records: what the accepted rows give, by feed; the first is what the file's rows are counted as.
+        columns: canonical field name to the position of its column, from 0.
+        ignored: header names that no field took.
+        records: what the accepted rows give, by feed; the first is what the file's rows are counted as. Without rows
+            where these were handed to `on_rows`.
         read: data rows in the file, damaged ones included; read = accepted + rejected, always.
         rejected: rows rejected.
         collapsed: accepted rows that repeat another one to the letter, and give no row of their own.
@@ -37,12 +45,14 @@ class Examined:
         reject_counts: rejected rows by code.
         warnings: {code, field, count, message, lines}.
         tolerated: {code, message}.
-        ends_without_line_end: the last line is not ended.
-        open_quote_at_end: the file ends inside a quoted value.
+        ends_without_line_end: the last line is not ended; together with another sign the file was cut off.
+        open_quote_at_end: the file ends inside a quoted value: it was cut off.
     """
 
     header: tuple[str, ...] | None
     missing: tuple[str, ...]
+    columns: dict[str, int]
+    ignored: tuple[str, ...]
     records: tuple[Records, ...]
     read: int
     rejected: int
@@ -66,32 +76,46 @@ class Examined:
         report.tolerated = list(self.tolerated)
 
 
-def examine(path: Path, *, name: str, feed: Feed, rejects_to: Path | None = None) -> Examined:
+def examine(
+    path: Path,
+    *,
+    name: str,
+    feed: Feed,
+    kept: KeptMapping | None = None,
+    options: Options | None = None,
+    effective_date: dt.date | None = None,
+    rejects_to: Path | None = None,
+    on_rows: OnRows | None = None,
+) -> Examined:
     """Read and validate a whole file.
 
     Args:
         path: where its bytes are.
         name: its plain name, a hint at what it is packed in.
         feed: what it holds.
+        kept: the account's own mapping of the source.
+        options: what the account has chosen.
+        effective_date: the day of the landing in the account's time zone; by default today.
         rejects_to: where the reject file goes; it is made only if a row is rejected.
+        on_rows: takes the rows batch by batch, so that memory does not grow with the file (but for the keys).
 
     Raises UnreadableFile if the file as a whole cannot be read; its message is for the customer.
     """
-    with open_file(path, name=name, has_header=partial(mapping.looks_like_header, feed)) as opened:
-        columns = mapping.resolve(feed, opened.header, opened.width)
-        validator = Validator(feed, columns, Options(reject_limit=REJECTS_SHOWN))
-        checked = [] if columns.missing else _check(opened, validator, rejects_to)
+    has_header = partial(mapping.looks_like_header, feed, kept=kept)
+    widths = kept.widths or None if kept else None
+    with open_file(path, name=name, has_header=has_header, widths=widths) as opened:
+        columns = mapping.resolve(feed, opened.header, opened.width, kept)
+        options = replace(options or Options(), reject_limit=REJECTS_SHOWN)
+        validator = Validator(feed, columns, options, effective_date=effective_date)
+        said = _Said(validator.feeds, on_rows)
+        if not columns.missing:
+            _check(opened, validator, rejects_to, said)
         return Examined(
             header=opened.header,
             missing=columns.missing,
-            records=(
-                Records(
-                    feed,
-                    rows=_joined([one.accepted for one in checked], feed.field_names),
-                    kept=_joined([one.rejected_keys for one in checked], feed.key),
-                    keep_all=validator.unreadable_keys > 0,
-                ),
-            ),
+            columns=columns.columns,
+            ignored=columns.ignored,
+            records=said.records(validator),
             read=validator.read,
             rejected=validator.rejected,
             collapsed=validator.collapsed,
@@ -104,16 +128,55 @@ def examine(path: Path, *, name: str, feed: Feed, rejects_to: Path | None = None
         )
 
 
-def _check(opened: OpenedFile, validator: Validator, rejects_to: Path | None) -> list[Checked]:
-    found = []
+class _Said:
+    """What the batches say, put together by feed."""
+
+    def __init__(self, feeds: Sequence[Feed], on_rows: OnRows | None) -> None:
+        self._on_rows = on_rows
+        self._by_feed: dict[Feed, list[Records]] = {feed: [] for feed in feeds}
+
+    def add(self, records: Sequence[Records]) -> None:
+        for one in records:
+            said = one
+            if self._on_rows is not None:
+                if one.rows.height:
+                    self._on_rows(one)
+                said = replace(one, rows=one.rows.clear())
+            self._by_feed[one.feed].append(said)
+
+    def records(self, validator: Validator) -> tuple[Records, ...]:
+        return tuple(
+            Records(
+                feed,
+                rows=_joined([one.rows for one in said], feed.field_names),
+                kept=_joined([one.kept for one in said], feed.key),
+                keep_all=any(one.keep_all for one in said),
+                covers=_covered(feed, said, validator),
+            )
+            for feed, said in self._by_feed.items()
+        )
+
+
+def _covered(feed: Feed, said: Sequence[Records], validator: Validator) -> pl.DataFrame | None:
+    """The days that the file names; a file without rows speaks of the day of its landing."""
+    if not feed.days:
+        return None
+    named = _joined([one.covers for one in said if one.covers is not None], feed.days).unique()
+    if validator.read:
+        return named
+    return pl.DataFrame({name: [validator.effective_date.isoformat()] for name in feed.days})
+
+
+def _check(opened: OpenedFile, validator: Validator, rejects_to: Path | None, said: _Said) -> None:
     if rejects_to is None:
-        return [validator.check(batch) for batch in opened.batches()]
+        for batch in opened.batches():
+            said.add(validator.check(batch).records)
+        return
     with RejectFile(rejects_to, opened.header, opened.width) as file:
         for batch in opened.batches():
             checked = validator.check(batch)
             file.add(checked.rejects)
-            found.append(checked)
-    return found
+            said.add(checked.records)
 
 
 def _joined(frames: Sequence[pl.DataFrame], names: Sequence[str]) -> pl.DataFrame:

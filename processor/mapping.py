@@ -4,26 +4,19 @@ Pure. In this order: the account's own kept mapping; header names that the feed 
 aside); without a header row the kept positions, or else the feed's own field order.
 """
 
-from collections.abc import Mapping as Table
-from dataclasses import dataclass, field
-from typing import Literal
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
 
-from landingzone.feed import Feed, Field, comparable
+from landingzone.feed import Feed, Field, Mode, comparable
+from landingzone.kept_mapping import KeptMapping
 
 How = Literal["kept", "header", "position"]
 
-
-@dataclass(frozen=True, slots=True)
-class KeptMapping:
-    """An account's own mapping of one source.
-
-    Attributes:
-        headers: canonical field name to the header name that the account uses for it.
-        positions: canonical field name to the column's position, from 0, for files without a header row.
-    """
-
-    headers: Table[str, str] = field(default_factory=dict)
-    positions: Table[str, int] = field(default_factory=dict)
+_LEADING_ZEROS: Final = re.compile(r"(?<![0-9])0+(?=[1-9])")
+_NAMES_AT_LEAST: Final = 2
+"""Known names that make a header, where a file has so many columns and more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +24,8 @@ class Mapping:
     """What a file's columns mean.
 
     Attributes:
+        fields: every field that a row of this file may have, each repeated one once for each number that the file
+            has, in the feed's order, group by group.
         columns: canonical field name to column position, from 0; fields that the file lacks are absent.
         how: for each mapped field, what decided it: `kept`, `header` or `position`.
         ignored: header names that no field took, in the file's order.
@@ -39,6 +34,7 @@ class Mapping:
         header: the header as it stands, None if there is none.
     """
 
+    fields: tuple[Field, ...]
     columns: dict[str, int]
     how: dict[str, How]
     ignored: tuple[str, ...]
@@ -51,84 +47,120 @@ def looks_like_header(feed: Feed, record: tuple[str, ...], kept: KeptMapping | N
     """Whether the first record of a file is column names: at least half of its names (one at least) are known ones.
 
     A record of data seldom holds a word such as `grade` or `school`; where it does, the other values speak against it.
+    A name with a number (`P1`) may well be a value, so that one without must stand beside it.
     """
-    known = _known(feed, kept)
+    own = frozenset(comparable(name) for name in (kept.headers.values() if kept else ()))
+    known = own.union(*(each.known_headers for each in feed.columns if not each.repeated))
+    repeated = [each for each in feed.columns if each.repeated]
     names = [name for name in map(comparable, record) if name]
     hits = sum(name in known for name in names)
-    return hits > 0 and 2 * hits >= min(len(names), len(feed.required) + 1)
+    further = sum(name not in known and any(each.number_in(name) for each in repeated) for name in names)
+    wanted = min(len(names), max(len(feed.required) + 1, _NAMES_AT_LEAST + 1))
+    return hits > 0 and 2 * (hits + further) >= wanted
 
 
 def resolve(feed: Feed, header: tuple[str, ...] | None, width: int, kept: KeptMapping | None = None) -> Mapping:
     """Map a file of `width` columns to the feed's fields."""
     kept = kept or KeptMapping()
+    fields = _fields(feed, [*(header or ()), *(kept.positions if header is None else kept.headers)])
     columns: dict[str, int] = {}
     how: dict[str, How] = {}
     if header is None:
-        _by_position(feed, width, kept, columns, how)
+        _by_position(feed, fields, width, kept, columns, how)
     else:
-        _by_kept_header(feed, header, kept, columns, how)
-        _by_known_header(feed, header, columns, how)
+        _by_kept_header(fields, header, kept, columns, how)
+        _by_known_header(fields, header, columns, how)
     taken = set(columns.values())
     return Mapping(
-        columns={name: columns[name] for name in feed.field_names if name in columns},
+        fields=fields,
+        columns={each.name: columns[each.name] for each in fields if each.name in columns},
         how=how,
         ignored=tuple(name for at, name in enumerate(header or ()) if at not in taken and name),
-        missing=tuple(each.name for each in feed.required if each.name not in columns),
-        missing_expected=tuple(each.name for each in feed.fields if each.expected and each.name not in columns),
+        missing=tuple(
+            each.name
+            for each in fields
+            if each.name not in columns and (_is_required(each) or each.required_with in columns)
+        ),
+        missing_expected=tuple(each.name for each in fields if each.expected and each.name not in columns),
         header=header,
     )
 
 
-def _known(feed: Feed, kept: KeptMapping | None) -> frozenset[str]:
-    own = frozenset(comparable(name) for name in (kept.headers.values() if kept else ()))
-    return own.union(*(each.known_headers for each in feed.fields))
+def _is_required(each: Field) -> bool:
+    return each.required and each.number <= 1
+
+
+def _fields(feed: Feed, names: Iterable[str]) -> tuple[Field, ...]:
+    """The feed's fields, a repeated one for each number that is among the names, and for 1 if it is required."""
+    repeated = [each for each in feed.columns if each.repeated]
+    found = {number for name in names for each in repeated if (number := each.number_in(name))}
+    numbers = sorted(found | {1 for each in repeated if each.required})
+    return (
+        *(each for each in feed.columns if not each.repeated),
+        *(each.numbered(number) for number in numbers for each in repeated),
+    )
 
 
 def _by_kept_header(
-    feed: Feed, header: tuple[str, ...], kept: KeptMapping, columns: dict[str, int], how: dict[str, How]
+    fields: Iterable[Field], header: tuple[str, ...], kept: KeptMapping, columns: dict[str, int], how: dict[str, How]
 ) -> None:
     names = [comparable(name) for name in header]
-    for name in feed.field_names:
-        wanted = comparable(kept.headers.get(name, ""))
+    for each in fields:
+        wanted = comparable(kept.headers.get(each.name, ""))
         if wanted and wanted in names:
-            columns[name] = names.index(wanted)
-            how[name] = "kept"
+            columns[each.name] = names.index(wanted)
+            how[each.name] = "kept"
 
 
-def _by_known_header(feed: Feed, header: tuple[str, ...], columns: dict[str, int], how: dict[str, How]) -> None:
+def _by_known_header(
+    fields: Iterable[Field], header: tuple[str, ...], columns: dict[str, int], how: dict[str, How]
+) -> None:
     """A column that bears a field's own name or label comes before one with a further known name, else the first."""
     taken = set(columns.values())
+    names = [_LEADING_ZEROS.sub("", comparable(name)) for name in header]
     for own_name_only in (True, False):
-        for each in feed.fields:
+        for each in fields:
             if each.name in columns:
                 continue
-            known = _own_names(each) if own_name_only else each.known_headers
-            at = next((at for at, name in enumerate(header) if at not in taken and comparable(name) in known), None)
+            known = each.own_names if own_name_only else each.known_headers
+            at = next((at for at, name in enumerate(names) if at not in taken and name in known), None)
             if at is not None:
                 columns[each.name] = at
                 how[each.name] = "header"
                 taken.add(at)
 
 
-def _own_names(each: Field) -> frozenset[str]:
-    return frozenset((comparable(each.name), comparable(each.label)))
-
-
-def _by_position(feed: Feed, width: int, kept: KeptMapping, columns: dict[str, int], how: dict[str, How]) -> None:
+def _by_position(
+    feed: Feed,
+    fields: tuple[Field, ...],
+    width: int,
+    kept: KeptMapping,
+    columns: dict[str, int],
+    how: dict[str, How],
+) -> None:
     if kept.positions:
+        names = {each.name for each in fields}
         for name, at in kept.positions.items():
-            if name in feed.field_names and 0 <= at < width:
+            if name in names and 0 <= at < width:
                 columns[name] = at
                 how[name] = "kept"
         return
-    if not _fits(feed, width):
+    ordered = [each for each in feed.columns if not each.repeated]
+    if not _fits(feed, ordered, width):
         return
-    for at, name in enumerate(feed.field_names[:width]):
-        columns[name] = at
-        how[name] = "position"
+    for at, each in enumerate(ordered[:width]):
+        columns[each.name] = at
+        how[each.name] = "position"
 
 
-def _fits(feed: Feed, width: int) -> bool:
-    """Whether a file without header may be in the feed's own order: up to the last required field, and no further."""
-    last_required = max((at for at, each in enumerate(feed.fields) if each.required), default=0)
-    return last_required < width <= len(feed.fields)
+def _fits(feed: Feed, ordered: list[Field], width: int) -> bool:
+    """Whether a file without header may be in the feed's own order: up to the last required field, and no further.
+
+    Of events nearly every column may be left out, so that the order says something only if all are there.
+    """
+    if any(each.repeated and each.required for each in feed.columns):
+        return False
+    if feed.mode is Mode.EVENTS:
+        return width == len(ordered)
+    last_required = max((at for at, each in enumerate(ordered) if each.required), default=0)
+    return last_required < width <= len(ordered)

@@ -1,15 +1,21 @@
 """From batches of read rows to accepted rows, rejects and warnings, by the rules of the feed.
 
-Pure: no database, no server. A row with a fault in a required field is rejected; a fault in an optional one blanks
-that value with a warning. Of rows that are identical one is taken; of different rows with one key the first. Counts
-add up, always: rows read = rows accepted + rows rejected, where `collapsed` rows count as accepted and
-give no record of their own.
+Pure: no database, no server. A row with a fault in a required field, or in one that is part of a key, is rejected; a
+fault in an optional one blanks that value with a warning. Of rows that are identical one is taken; of different rows
+with one key the first. Counts add up, always: rows read = rows accepted + rows rejected, where `collapsed` rows count
+as accepted and give no record of their own.
+
+Where a row gives several records (processor/giving.py), a record that came before is not given again: a row none of
+whose records is new is collapsed, or rejected if one differs; a row with a new one is accepted, with a warning if
+another differs. A families row is one row of its student, whatever it gives.
 """
 
+import datetime as dt
 import functools
 import operator
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -17,11 +23,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from landingzone.feed import Feed, Field, Kind
+from landingzone.feed import LANDING_DAY, Feed, Field, Kind
 from processor import codes, rules
+from processor.distinct import DistinctIds
+from processor.duplicates import DIFFERENT, IDENTICAL, NEW, Repeats, Seen
+from processor.giving import Part, parts_of
 from processor.mapping import Mapping
 from processor.reading import Batch, Damage
 from processor.reading.table import shorten
+from processor.records import Records
 
 _LINES_KEPT: Final = 20
 _FORMS_KEPT: Final = 5000
@@ -88,22 +98,19 @@ class Checked:
     """A batch after the rules.
 
     Attributes:
-        accepted: `line` (Int64), then every field of the feed in order (String, normalised, "" for empty); rising
-        lines,
-            identical rows collapsed.
+        accepted: `line` (Int64), then every field that the file may have (`Mapping.fields`, String, normalised, "" for
+            empty); rising lines, identical rows collapsed.
         rejects: `line` (Int64), `field`, `value`, `code`, `message` (String), then the columns as read, `c0`, `c1`, ...
             (null for a damaged line, which has none). One row for each rejected row, damaged lines included; rising
             lines.
-        rejected_keys: the key fields (String, normalised) of the rejected rows whose key could be read.
-        unreadable_keys: rejected rows whose key could not be read, damaged lines included.
+        records: what the batch says, by feed (see `Records`); the first is what the file's rows are counted as.
         collapsed: rows that repeat an earlier row in every field; accepted, without a record of their own.
         read: rows of the batch; always accepted.height + collapsed + rejects.height.
     """
 
     accepted: pl.DataFrame
     rejects: pl.DataFrame
-    rejected_keys: pl.DataFrame
-    unreadable_keys: int
+    records: tuple[Records, ...]
     collapsed: int
     read: int
 
@@ -114,6 +121,8 @@ class _Effect(StrEnum):
     REJECT = "reject"
     BLANK = "blank"
     TELL = "tell"
+    LEAVE_OUT = "leave out"
+    """The group of columns with this number gives nothing; the row stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,30 +138,49 @@ class _Rule:
 
 
 class Validator:
-    """Checks the batches of one file, in order. Its state: keys seen so far (some 40 bytes a row), and counts."""
+    """Checks the batches of one file, in order. Its state: keys seen so far (see `duplicates`), and counts.
 
-    def __init__(self, feed: Feed, mapping: Mapping, options: Options | None = None) -> None:
+    Args:
+        feed: what the file holds.
+        mapping: which column is what.
+        options: what the account has chosen.
+        effective_date: the day that an event without a date happened on: that of the landing; by default today.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        mapping: Mapping,
+        options: Options | None = None,
+        *,
+        effective_date: dt.date | None = None,
+    ) -> None:
         self._feed = feed
         self._mapping = mapping
         self._options = options or Options()
-        self._rules = [rule for field in feed.fields for rule in self._rules_of(field)]
+        self.effective_date = effective_date or dt.datetime.now().astimezone().date()
+        self._fields = [self._dated(field) for field in mapping.fields]
+        self._names = ["line", *(field.name for field in self._fields)]
+        self._kinds = _Kind.all_of(feed, self._fields)
+        self._key_columns = {*feed.key, *(column for kind in self._kinds for part in kind.parts for column in part.key)}
+        self._identifiers = rules.identifiers(feed, self._fields)
+        self._rules = [rule for field in self._fields for rule in self._rules_of(field)] + self._rules_of_numbers()
         self._masks = [rule.suspect.alias(str(at)) for at, rule in enumerate(self._rules)]
-        self._key_faults = [
-            str(at)
-            for at, rule in enumerate(self._rules)
-            if rule.effect is _Effect.REJECT and rule.field.name in feed.key
-        ]
-        self._names = ["line", *feed.field_names]
+        self._columns = [pl.col("line"), *map(self._value, self._fields), *self._extensions()]
         self._key = list(feed.key)
-        self._columns = [pl.col("line"), *map(self._value, feed.fields), *self._extensions()]
         self._hashes = [
-            *(pl.col(name).hash(seed).alias(name) for seed, name in enumerate(feed.field_names)),
+            *(pl.col(name).hash(seed).alias(name) for seed, name in enumerate(self._names[1:])),
             *(pl.col(name).hash(_SECOND_FAMILY + seed).alias(f"+{name}") for seed, name in enumerate(feed.key)),
         ]
         self._no_rejects = pl.DataFrame(schema=_REJECT_SCHEMA)
-        self._seen = _Seen()
-        self._shared = {name: _Seen() for name in feed.shared_is_warned}
-        self._longest_forms: dict[str, dict[str, str]] = {name: {} for name in rules.identifiers(feed)}
+        self._rows_decide = not feed.gives and not any(part.spread for kind in self._kinds for part in kind.parts)
+        self._rows_decide |= not feed.has_table
+        self._seen = Seen()
+        self._shared = {name: Seen() for name in feed.shared_is_warned}
+        self._distinct = DistinctIds(
+            [[field.name for field in self._fields if name in {field.name, _template(field)}] for name in feed.distinct]
+        )
+        self._longest_forms: dict[str, dict[str, str]] = {name: {} for name in self._identifiers}
         self._warned: dict[tuple[str, str], tuple[int, list[int]]] = {}
         self._reject_counts: Counter[str] = Counter()
         self._rejects: list[Reject] = []
@@ -160,30 +188,39 @@ class Validator:
         self.accepted = 0
         self.rejected = 0
         self.collapsed = 0
-        self.unreadable_keys = 0
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        """The feeds whose records the file gives; the first is what its rows are counted as."""
+        return tuple(kind.feed for kind in self._kinds)
 
     def check(self, batch: Batch) -> Checked:
         """Apply every rule to a batch. Batches must come in the order of the file."""
+        for kind in self._kinds:
+            kind.begin(all_kept=bool(batch.damaged))
         values, faulty = self._apply_rules(batch.frame)
         good = values.filter(~faulty.mask) if faulty else values
-        good, repeated, collapsed = self._apart_repeated(batch.frame, good)
+        good, repeated, collapsed = self._apart(batch.frame, good)
         for name in list(self._longest_forms):
             self._warn_lost_zeros(good, name)
+        self._distinct.add(good)
         rejected = [faulty.rows] if faulty else []
-        keys = faulty.keys if faulty else values[:0][self._key]
         if repeated is not None:
             rejected.append(repeated)
-            keys = pl.concat([keys, values.join(repeated, on="line", how="semi")[self._key]])
+            self._keep(values.join(repeated, on="line", how="semi"))
         if batch.damaged:
             rejected.append(_damage_rows(batch.damaged))
         rejects = self._together(batch.frame, rejected)
-        unreadable = rejects.height - keys.height
-        self._count(batch, rejects, collapsed, unreadable)
-        return Checked(good, rejects, keys, unreadable, collapsed, batch.frame.height + len(batch.damaged))
+        self._count(batch, rejects, collapsed)
+        records = tuple(kind.spoken() for kind in self._kinds)
+        return Checked(good, rejects, records, collapsed, batch.frame.height + len(batch.damaged))
 
     def warnings(self) -> list[RowWarning]:
         """What the sender should know about the accepted rows so far, in the order of the feed's fields."""
-        order = {name: at for at, name in enumerate(self._feed.field_names)}
+        warned = dict(self._warned)
+        for name, (count, lines) in self._distinct.clashes().items():
+            warned["id_shared", name] = (count, lines[:_LINES_KEPT])
+        order = {name: at for at, name in enumerate(["", *self._names[1:]])}
         absent = [
             RowWarning("expected_missing", name, self._warning_text("expected_missing", name, 0), self.accepted, ())
             for name in self._mapping.missing_expected
@@ -191,7 +228,7 @@ class Validator:
         return absent + [
             RowWarning(code, name, self._warning_text(code, name, count), count, tuple(lines))
             for (code, name), (count, lines) in sorted(
-                self._warned.items(), key=lambda item: (order.get(item[0][1], -1), item[0][0])
+                warned.items(), key=lambda item: (order.get(item[0][1], len(order)), item[0])
             )
         ]
 
@@ -203,25 +240,68 @@ class Validator:
         """The first rejects (`Options.reject_limit`), damaged lines included."""
         return list(self._rejects)
 
+    def _dated(self, field: Field) -> Field:
+        return replace(field, default=self.effective_date.isoformat()) if field.default == LANDING_DAY else field
+
     def _rules_of(self, field: Field) -> list[_Rule]:
         value = pl.col(field.name)
+        if field.required and field.number > 1:
+            return self._rules_of_further(field)
         required = field.required or (field.expected and self._options.strict_alt_phone)
         found = []
         if required:
             found.append(self._rule(field, "required_empty", value == "", _Effect.REJECT))
         if field.name not in self._mapping.columns:
             return found
+        if field.required_with:
+            empty = (value == "") & (pl.col(field.required_with) != "")
+            found.append(self._rule(field, "required_empty", empty, _Effect.REJECT))
         if field.expected and not required:
             found.append(self._rule(field, "expected_empty", value == "", _Effect.TELL))
         if field.kind is Kind.PHONE:
             found.append(self._rule(field, "extension_cut", pl.col(f"x {field.name}"), _Effect.TELL))
-        if field.name in rules.identifiers(self._feed):
+        if field.kind is Kind.PERIODS:
+            found.append(self._rule(field, "period_range", rules.has_range(value), _Effect.TELL))
+        if field.name in self._identifiers:
             odd, suspect = rules.like_a_number(value), rules.perhaps_like_a_number(value)
             found.append(self._rule(field, "number_like", odd, _Effect.TELL, suspect))
+        return found + self._faults_of(field, required=required or field.name in self._key_columns)
+
+    def _faults_of(self, field: Field, *, required: bool) -> list[_Rule]:
+        value = pl.col(field.name)
+        found = []
         for fault in rules.faults(field, value):
+            broken = (value != "") & fault.broken
+            if field.required_with and not required:
+                beside = broken & (pl.col(field.required_with) != "")
+                found.append(self._rule(field, fault.code, beside, _Effect.REJECT, fault.suspect))
             code, effect = (fault.code, _Effect.REJECT) if required else (fault.blanked, _Effect.BLANK)
-            found.append(self._rule(field, code, (value != "") & fault.broken, effect, fault.suspect))
+            found.append(self._rule(field, code, broken, effect, fault.suspect))
         return found
+
+    def _rules_of_further(self, field: Field) -> list[_Rule]:
+        """A required field of a further group: where it is empty or faulty, and the group is not empty, that is left
+        out.
+        """
+        value = pl.col(field.name)
+        group = [each.name for each in self._fields if each.number == field.number]
+        empty = (value == "") & pl.any_horizontal(pl.col(name) != "" for name in group)
+        faults = [((value != "") & fault.broken, fault.suspect) for fault in rules.faults(field, value)]
+        found = [
+            self._rule(field, "group_left_out", wrong, _Effect.LEAVE_OUT, suspect)
+            for wrong, suspect in [(empty, None), *faults]
+        ]
+        if field.kind is Kind.PHONE and field.name in self._mapping.columns:
+            found.append(self._rule(field, "extension_cut", pl.col(f"x {field.name}"), _Effect.TELL))
+        return found
+
+    def _rules_of_numbers(self) -> list[_Rule]:
+        """Numbered columns of periods are looked at together."""
+        numbered = [each for each in self._fields if each.kind is Kind.PERIODS and each.number]
+        if not numbered:
+            return []
+        broken = rules.periods_unclear([(each.number, each.name) for each in numbered])
+        return [self._rule(numbered[0], "periods_unclear", broken, _Effect.REJECT)]
 
     def _rule(self, field: Field, code: str, broken: pl.Expr, effect: _Effect, suspect: pl.Expr | None = None) -> _Rule:
         message = codes.message(code, field=field.label, limit=field.max_length or 0)
@@ -231,7 +311,7 @@ class Validator:
         """Whether a phone as it was read has an extension, which its value no longer shows."""
         return [
             rules.has_extension(pl.col(f"c{self._mapping.columns[field.name]}")).alias(f"x {field.name}")
-            for field in self._feed.fields
+            for field in self._fields
             if field.kind is Kind.PHONE and field.name in self._mapping.columns
         ]
 
@@ -255,14 +335,24 @@ class Validator:
         broken = [(self._rules[at], masks[str(at)]) for at in suspected if masks[str(at)].any()]
         rejecting = [mask for rule, mask in broken if rule.effect is _Effect.REJECT]
         mask = functools.reduce(operator.or_, rejecting) if rejecting else None
+        self._note_days(values, masks)
         blank: dict[str, pl.Series] = {}
+        left_out: dict[int, pl.Series] = {}
         for rule, where in broken:
             if rule.effect is _Effect.REJECT:
                 continue
-            name = rule.field.name
-            self._warn(rule.code, name, values["line"].filter(where if mask is None else where & ~mask))
+            name, number = rule.field.name, rule.field.number
+            told = where if mask is None else where & ~mask
+            if rule.effect is _Effect.LEAVE_OUT:
+                told = told & ~left_out[number] if number in left_out else told
+                left_out[number] = left_out[number] | told if number in left_out else told
+            self._warn(rule.code, name, values["line"].filter(told))
             if rule.effect is _Effect.BLANK:
                 blank[name] = blank[name] | where if name in blank else where
+        for number, where in left_out.items():
+            self._keep(values.filter(where), masks.filter(where), number=number)
+            group = [field.name for field in self._fields if field.number == number]
+            blank |= {name: blank[name] | where if name in blank else where for name in group}
         if blank:
             values = values.with_columns(
                 pl.when(pl.lit(where)).then(pl.lit("")).otherwise(pl.col(name)).alias(name)
@@ -286,68 +376,164 @@ class Validator:
             },
             schema=_REJECT_SCHEMA,
         )
-        readable = masks.select(~pl.any_horizontal(pl.lit(value=False), *self._key_faults)).to_series()
-        return _Faulty(
-            mask, pl.concat([described, rows.drop("line")], how="horizontal"), values.filter(readable)[self._key]
-        )
+        self._keep(values, masks)
+        return _Faulty(mask, pl.concat([described, rows.drop("line")], how="horizontal"))
+
+    def _keep(self, rows: pl.DataFrame, masks: pl.DataFrame | None = None, *, number: int | None = None) -> None:
+        """What rows name that are not taken is kept as it stands; `number`: only that group of theirs is not taken."""
+        for kind in self._kinds:
+            for part in kind.parts:
+                if number in {None, part.number}:
+                    unread = None if masks is None else self._broken(masks, part.key)
+                    readable = rows if unread is None else rows.filter(~unread)
+                    kind.keep(part.records(readable), all_kept=readable.height < rows.height)
+
+    def _broken(self, masks: pl.DataFrame, columns: Iterable[str]) -> pl.Series | None:
+        """The rows in which one of these columns has no value that can be told; None if there is none."""
+        wanted = set(columns)
+        found = [
+            masks[str(at)]
+            for at, rule in enumerate(self._rules)
+            if rule.field.name in wanted and rule.effect in {_Effect.REJECT, _Effect.LEAVE_OUT}
+        ]
+        found = [mask for mask in found if mask.any()]
+        return functools.reduce(operator.or_, found) if found else None
+
+    def _note_days(self, values: pl.DataFrame, masks: pl.DataFrame) -> None:
+        """The days that rows name, rejected or not."""
+        for kind in self._kinds:
+            for part in kind.parts if kind.feed.days else ():
+                columns = [part.columns[name] for name in kind.feed.days]
+                unread = self._broken(masks, columns)
+                named = (values if unread is None else values.filter(~unread))[columns].unique()
+                kind.cover(named.rename(dict(zip(columns, kind.feed.days, strict=True))))
 
     def _shown(self, rows: pl.DataFrame, row: int, field: str) -> str:
         position = self._mapping.columns.get(field)
         return "" if position is None else shorten(rows[f"c{position}"][row].strip())
 
+    def _apart(self, read: pl.DataFrame, values: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame | None, int]:
+        """Set rows that repeat apart, and take what the others give: rows, rejects, and how many collapse."""
+        if not values.height:
+            return values, None, 0
+        if not self._rows_decide:
+            return self._apart_by_records(read, values)
+        values, repeated, collapsed = self._apart_repeated(read, values)
+        for kind in self._kinds:
+            if kind.feed is self._feed:
+                kind.take(values[["line", *self._feed.field_names]])
+            else:
+                given = kind.records(values)
+                found = kind.repeats(given)
+                kind.take(given if found is None else given.filter(pl.Series(found.status == NEW)))
+                if found is not None:
+                    different = given["line"].filter(pl.Series(found.status == DIFFERENT))
+                    self._warn("details_differ", kind.feed.key[0], different.unique(maintain_order=True))
+        return values, repeated, collapsed
+
+    def _apart_by_records(
+        self, read: pl.DataFrame, values: pl.DataFrame
+    ) -> tuple[pl.DataFrame, pl.DataFrame | None, int]:
+        given = [(kind, kind.records(values)) for kind in self._kinds]
+        found = [kind.repeats(records) for kind, records in given]
+        if all(each is None for each in found):
+            for kind, records in given:
+                kind.take(records)
+            return values, None, 0
+        told = []
+        for at, ((kind, records), repeats) in enumerate(zip(given, found, strict=True)):
+            status = np.zeros(records.height, dtype=np.uint8) if repeats is None else repeats.status
+            kind.take(records.filter(pl.Series(status == NEW)))
+            told.append(
+                records.select(
+                    "line",
+                    pl.lit(at).alias("kind"),
+                    pl.Series("new", status == NEW),
+                    pl.Series("differs", status == DIFFERENT),
+                    pl.Series("first", records["line"] if repeats is None else repeats.first),
+                    pl.concat_str(kind.feed.key, separator=", ").alias("shown"),
+                )
+            )
+        differing = pl.col("differs")
+        rows = (
+            pl.concat(told)
+            .group_by("line")
+            .agg(
+                pl.col("new").any(),
+                differing.any(),
+                *(pl.col(name).filter(differing).first() for name in ("kind", "first", "shown")),
+            )
+            .sort("line")
+        )
+        for (at,), mixed in rows.filter(pl.col("new") & differing).group_by("kind"):
+            self._warn("details_differ", self._kinds[int(str(at))].feed.key[0], mixed["line"])
+        rejected = rows.filter(~pl.col("new") & differing)
+        identical = rows.filter(~pl.col("new") & ~differing)
+        self._warn("identical_rows", "", identical["line"])
+        keys = [self._kinds[at].feed for at in rejected["kind"]]
+        repeated = self._as_repeated(read, rejected, keys) if rejected.height else None
+        left = values.filter(~pl.col("line").is_in(rows.filter(~pl.col("new"))["line"].implode()))
+        return left, repeated, identical.height
+
     def _apart_repeated(
         self, read: pl.DataFrame, values: pl.DataFrame
     ) -> tuple[pl.DataFrame, pl.DataFrame | None, int]:
         """Collapse identical rows and reject later rows of a key that came before with other details."""
-        if not values.height:
-            return values, None, 0
         hashes = values.select(self._hashes)
         lines = values["line"].to_numpy()
         found = self._seen.add(
             key=_sum(hashes, self._key),
             check=_sum(hashes, [f"+{name}" for name in self._key]),
-            row=_sum(hashes, list(self._feed.field_names)),
+            row=_sum(hashes, self._names[1:]),
             line=lines,
         )
         for name, seen in self._shared.items():
             self._warn_shared(name, seen, values, hashes, found)
         if found is None:
             return values, None, 0
-        identical = pl.Series(found.status == _IDENTICAL)
-        different = pl.Series(found.status == _DIFFERENT)
+        identical = pl.Series(found.status == IDENTICAL)
+        different = pl.Series(found.status == DIFFERENT)
         self._warn("identical_rows", "", values["line"].filter(identical))
-        repeated = self._repeated(read, values.filter(different), found.first[found.status == _DIFFERENT].tolist())
+        repeated = None
+        if different.any():
+            rows = values.filter(different).select(
+                "line",
+                pl.Series("first", found.first[found.status == DIFFERENT]),
+                pl.concat_str(self._key, separator=", ").alias("shown"),
+            )
+            repeated = self._as_repeated(read, rows, [self._feed] * rows.height)
         return values.filter(~(identical | different)), repeated, int(identical.sum())
 
-    def _repeated(self, read: pl.DataFrame, values: pl.DataFrame, firsts: list[int]) -> pl.DataFrame | None:
-        if not values.height:
-            return None
-        label = " and ".join(self._feed.field(name).label for name in self._feed.key)
-        shown = [shorten(", ".join(row)) for row in values.select(self._feed.key).iter_rows()]
-        lines = values["line"].to_list()
+    @staticmethod
+    def _as_repeated(read: pl.DataFrame, rows: pl.DataFrame, feeds: Sequence[Feed]) -> pl.DataFrame:
+        """Rejects of rows (`line`, `first`, `shown`) whose key, that of a feed, came before with other details."""
+        labels = {feed.name: " and ".join(feed.field(name).label for name in feed.key) for feed in feeds}
         described = pl.DataFrame(
             {
-                "line": lines,
-                "field": ["+".join(self._feed.key)] * len(lines),
-                "value": shown,
-                "code": ["duplicate_key"] * len(lines),
-                "message": [codes.message("duplicate_key", field=label, line=first) for first in firsts],
+                "line": rows["line"],
+                "field": ["+".join(feed.key) for feed in feeds],
+                "value": list(map(shorten, rows["shown"])),
+                "code": ["duplicate_key"] * rows.height,
+                "message": [
+                    codes.message("duplicate_key", field=labels[feed.name], line=first)
+                    for feed, first in zip(feeds, rows["first"], strict=True)
+                ],
             },
             schema=_REJECT_SCHEMA,
         )
         return described.join(read, on="line", how="left", maintain_order="left")
 
     def _warn_shared(
-        self, name: str, seen: "_Seen", values: pl.DataFrame, hashes: pl.DataFrame, found: "_Repeats | None"
+        self, name: str, seen: Seen, values: pl.DataFrame, hashes: pl.DataFrame, found: Repeats | None
     ) -> None:
         kept = (values[name] != "").to_numpy()
         if found is not None:
-            kept &= found.status == _NEW
+            kept &= found.status == NEW
         lines = values["line"].to_numpy()[kept]
         own = hashes[name].to_numpy()[kept]
         repeats = seen.add(key=own, check=own, row=own, line=lines)
         if repeats is not None:
-            self._warn("shared_value", name, pl.Series(lines[repeats.status != _NEW]))
+            self._warn("shared_value", name, pl.Series(lines[repeats.status != NEW]))
 
     def _warn_lost_zeros(self, good: pl.DataFrame, name: str) -> None:
         """Warn of identifiers that are another one without its leading zeros (`14` where `014` came before).
@@ -378,8 +564,14 @@ class Validator:
     def _warning_text(self, code: str, name: str, count: int) -> str:
         if not name:
             return codes.message(code, count=count)
-        field = self._feed.field(name)
+        field = self._labelled(name)
         return codes.message(code, field=field.label, limit=field.max_length or 0, count=count)
+
+    def _labelled(self, name: str) -> Field:
+        try:
+            return self._feed.field(name)
+        except KeyError:
+            return next(kind.feed.field(name) for kind in self._kinds if name in kind.feed.column_names)
 
     def _together(self, read: pl.DataFrame, rejected: list[pl.DataFrame]) -> pl.DataFrame:
         if rejected:
@@ -393,13 +585,12 @@ class Validator:
             self._no_rejects = pl.DataFrame(schema=pl.Schema({**_REJECT_SCHEMA, **as_read}))
         return self._no_rejects
 
-    def _count(self, batch: Batch, rejects: pl.DataFrame, collapsed: int, unreadable: int) -> None:
+    def _count(self, batch: Batch, rejects: pl.DataFrame, collapsed: int) -> None:
         read = batch.frame.height + len(batch.damaged)
         self.read += read
         self.rejected += rejects.height
         self.accepted += read - rejects.height
         self.collapsed += collapsed
-        self.unreadable_keys += unreadable
         if not rejects.height:
             return
         self._reject_counts.update(rejects["code"].to_list())
@@ -409,11 +600,86 @@ class Validator:
 
 @dataclass(frozen=True, slots=True)
 class _Faulty:
-    """Rows that break a rule: where they are in the batch, how they are told, and their keys if readable."""
+    """Rows that break a rule: where they are in the batch, and how they are told."""
 
     mask: pl.Series
     rows: pl.DataFrame
-    keys: pl.DataFrame
+
+
+class _Kind:
+    """Records of one feed that a file gives, and which of their keys it must not be taken to have dropped."""
+
+    def __init__(self, feed: Feed, parts: list[Part], *, unique: bool) -> None:
+        self.feed = feed
+        self.parts = parts
+        self._seen = None if unique else Seen()
+        self._hashes = [
+            *(pl.col(name).hash(seed).alias(name) for seed, name in enumerate(feed.field_names)),
+            *(pl.col(name).hash(_SECOND_FAMILY + seed).alias(f"+{name}") for seed, name in enumerate(feed.key)),
+        ]
+        self.begin(all_kept=False)
+
+    @classmethod
+    def all_of(cls, feed: Feed, fields: Sequence[Field]) -> list["_Kind"]:
+        """What the rows of a file give, by feed: the file's own records first."""
+        parts = parts_of(feed, fields)
+        feeds = {part.feed.name: part.feed for part in parts}
+        alone = not feed.gives and not any(part.spread for part in parts)
+        kinds = []
+        for name, given in feeds.items():
+            own = [part for part in parts if part.feed.name == name]
+            by_row = not feed.has_table and len(own) == 1 and own[0].key == feed.key
+            kinds.append(cls(given, own, unique=alone or by_row))
+        return kinds
+
+    def begin(self, *, all_kept: bool) -> None:
+        """A batch begins; `all_kept`: it has lines that nothing can be told of."""
+        self._rows: pl.DataFrame | None = None
+        self._kept: list[pl.DataFrame] = []
+        self._all_kept = all_kept
+        self._covers: list[pl.DataFrame] = []
+
+    def records(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """What rows give: `line`, and the feed's fields; in the order of the lines."""
+        given = [part.records(rows) for part in self.parts]
+        return given[0] if len(given) == 1 else pl.concat(given).sort("line", maintain_order=True)
+
+    def repeats(self, records: pl.DataFrame) -> Repeats | None:
+        """Which records came before; None if all are new."""
+        if self._seen is None or not records.height:
+            return None
+        hashes = records.select(self._hashes)
+        return self._seen.add(
+            key=_sum(hashes, list(self.feed.key)),
+            check=_sum(hashes, [f"+{name}" for name in self.feed.key]),
+            row=_sum(hashes, list(self.feed.field_names)),
+            line=records["line"].to_numpy(),
+        )
+
+    def take(self, records: pl.DataFrame) -> None:
+        """These are given."""
+        self._rows = records
+
+    def keep(self, records: pl.DataFrame, *, all_kept: bool) -> None:
+        """These are named by rows that are not taken; `all_kept`: by such rows others may be named, too."""
+        if records.height:
+            self._kept.append(records.select(self.feed.key))
+        self._all_kept |= all_kept
+
+    def cover(self, days: pl.DataFrame) -> None:
+        """These days are named."""
+        self._covers.append(days)
+
+    def spoken(self) -> Records:
+        """What the batch says."""
+        nothing = pl.DataFrame(schema=dict.fromkeys(self.feed.field_names, pl.String))
+        return Records(
+            self.feed,
+            rows=nothing if self._rows is None else self._rows.drop("line"),
+            kept=pl.concat(self._kept) if self._kept else nothing.select(self.feed.key),
+            keep_all=self._all_kept,
+            covers=pl.concat(self._covers).unique() if self._covers else None,
+        )
 
 
 _REJECT_SCHEMA: Final = pl.Schema(
@@ -437,115 +703,6 @@ def _sum(hashes: pl.DataFrame, names: list[str]) -> npt.NDArray[np.uint64]:
     return total
 
 
-_NEW: Final = 0
-_IDENTICAL: Final = 1
-_DIFFERENT: Final = 2
-
-
-@dataclass(frozen=True, slots=True)
-class _Repeats:
-    """For each row: new, identical to an earlier one, or different with the same key; and the line of the first."""
-
-    status: npt.NDArray[np.uint8]
-    first: npt.NDArray[np.int64]
-
-
-class _Seen:
-    """The keys seen so far: a hash table over numpy arrays, 24 bytes a row and 7 to 14 for the table.
-
-    Two rows count as one key where 96 bits of two independent hashes agree: over 35 million rows the chance that two
-    different keys do so is 1 in 10^14. Rows of one key count as identical where 64 further bits agree.
-    """
-
-    _FIRST_BITS: Final = 10
-    _FULL: Final = 0.6
-    _AT_ONCE: Final = 1 << 17
-    _REHASHED_AT_ONCE: Final = 1 << 20
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._key = np.zeros(0, dtype=np.uint64)
-        self._check = np.zeros(0, dtype=np.uint32)
-        self._row = np.zeros(0, dtype=np.uint64)
-        self._line = np.zeros(0, dtype=np.uint32)
-        self._bits = self._FIRST_BITS
-        self._table = self._empty_table()
-
-    def add(
-        self,
-        *,
-        key: npt.NDArray[np.uint64],
-        check: npt.NDArray[np.uint64],
-        row: npt.NDArray[np.uint64],
-        line: npt.NDArray[np.int64],
-    ) -> _Repeats | None:
-        """Take in rows; gives which of them repeat an earlier key, None if none does."""
-        start, stop = self._count, self._count + len(key)
-        self._store(start, stop, key, check, row, line)
-        ids = np.arange(start, stop, dtype=np.int64)
-        if stop > self._FULL * len(self._table):
-            self._grow(start, stop)
-        owners = self._owners(ids)
-        repeated = owners != ids
-        if not repeated.any():
-            return None
-        status = np.zeros(len(key), dtype=np.uint8)
-        status[repeated] = np.where(self._row[owners[repeated]] == row[repeated], _IDENTICAL, _DIFFERENT)
-        return _Repeats(status, self._line[owners].astype(np.int64))
-
-    def _owners(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """For each stored row the first one with its key, entering those that are the first themselves.
-
-        Linear probing, all rows at once, one slot a round. Of rows that want one free slot the first gets it. The
-        rows go in the order of their slots, roughly, so that memory is walked and not jumped about in.
-        """
-        owners = ids.copy()
-        near = np.argsort((self._key[ids] >> np.uint64(48)).astype(np.uint16), kind="stable")
-        for first in range(0, len(ids), self._AT_ONCE):
-            self._enter(ids[near[first : first + self._AT_ONCE]], owners, int(ids[0]))
-        return owners
-
-    def _enter(self, pending: npt.NDArray[np.int64], owners: npt.NDArray[np.int64], start: int) -> None:
-        """Enter some rows; where another has their key, note it in `owners`, which begins with row `start`."""
-        slots = (self._key[pending] >> np.uint64(64 - self._bits)).astype(np.int64)
-        while len(pending):
-            found = self._table[slots]
-            free = found < 0
-            wanting, wanted = pending[free], slots[free]
-            self._table[wanted[::-1]] = wanting[::-1]
-            lost = np.flatnonzero(self._table[wanted] != wanting)
-            taken = np.flatnonzero(~free)
-            found = np.concatenate((found[taken], self._table[wanted[lost]])).astype(np.int64)
-            pending = np.concatenate((pending[taken], wanting[lost]))
-            slots = np.concatenate((slots[taken], wanted[lost]))
-            same = (self._key[found] == self._key[pending]) & (self._check[found] == self._check[pending])
-            owners[pending[same] - start] = found[same]
-            pending, slots = pending[~same], (slots[~same] + 1) & (len(self._table) - 1)
-
-    def _store(
-        self,
-        start: int,
-        stop: int,
-        key: npt.NDArray[np.uint64],
-        check: npt.NDArray[np.uint64],
-        row: npt.NDArray[np.uint64],
-        line: npt.NDArray[np.int64],
-    ) -> None:
-        if stop > len(self._key):
-            room = stop + (stop >> 3)
-            for array in (self._key, self._check, self._row, self._line):
-                array.resize(room, refcheck=False)
-        self._key[start:stop], self._row[start:stop] = key, row
-        self._check[start:stop], self._line[start:stop] = check >> np.uint64(32), line
-        self._count = stop
-
-    def _grow(self, entered: int, stop: int) -> None:
-        """Double the table, as often as needed, and enter again what had been entered."""
-        self._bits = int(stop / self._FULL).bit_length()
-        del self._table  # so that the two never take room at once
-        self._table = self._empty_table()
-        for first in range(0, entered, self._REHASHED_AT_ONCE):
-            self._owners(np.arange(first, min(first + self._REHASHED_AT_ONCE, entered), dtype=np.int64))
-
-    def _empty_table(self) -> npt.NDArray[np.int32]:
-        return np.full(1 << self._bits, -1, dtype=np.int32)
+def _template(field: Field) -> str:
+    """The name under which a numbered field is declared."""
+    return field.name.replace(f"_{field.number}", "_#", 1) if field.number else field.name

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landingzone.feed import Feed, load_catalogue
+from processor.duplicates import Seen
 from processor.mapping import resolve
 from processor.reading import Batch, Damage
-from processor.validation import Checked, Options, Validator, _Seen
+from processor.validation import Checked, Options, Validator
 
 CATALOGUE = load_catalogue()
 STUDENTS, SECTIONS, TEACHERS = CATALOGUE["students"], CATALOGUE["sections"], CATALOGUE["teachers"]
@@ -64,8 +65,8 @@ def test_the_key_of_a_rejected_row_is_known_where_it_can_be_read() -> None:
     checking = validator(STUDENTS)
     rows = [student(student_id="7", phone=""), student(student_id=" ", phone=""), student(student_id="x" * 256)]
     checked = checking.check(batch(rows, damaged=(Damage(9, "damaged_quote", "..."),)))
-    assert checked.rejected_keys.rows() == [("7",)]
-    assert checked.unreadable_keys == checking.unreadable_keys == 3
+    assert checked.records[0].kept.rows() == [("7",)]
+    assert checked.records[0].keep_all
 
 
 def test_damaged_lines_are_rejects_among_the_others_in_the_order_of_lines() -> None:
@@ -109,7 +110,8 @@ def test_the_first_of_two_different_rows_stays_across_batches() -> None:
     checked = checking.check(batch([student(grade="4"), student(student_id="2")], first_line=70))
     assert told(checked) == [(70, "student_id", "duplicate_key")]
     assert "Line 2 " in checked.rejects["message"][0]
-    assert checked.rejected_keys.rows() == [("1",)]
+    assert checked.records[0].kept.rows() == [("1",)]
+    assert not checked.records[0].keep_all
     assert checked.accepted["line"].to_list() == [71]
 
 
@@ -156,7 +158,7 @@ def test_an_empty_batch_changes_nothing() -> None:
 
 
 def test_keys_seen_are_told_from_each_other_where_half_of_their_hash_agrees() -> None:
-    seen = _Seen()
+    seen = Seen()
     same = np.full(3, 2**63 + 5, dtype=np.uint64)
     check = np.array([1 << 40, 2 << 40, 1 << 40], dtype=np.uint64)
     row = np.array([7, 7, 8], dtype=np.uint64)
@@ -170,7 +172,7 @@ def test_keys_seen_are_told_from_each_other_where_half_of_their_hash_agrees() ->
 @given(st.integers(0, 2**32), st.integers(1, 400))
 def test_keys_seen_are_found_again_like_in_a_dictionary(seed: int, most: int) -> None:
     rng = np.random.default_rng(seed)
-    seen = _Seen()
+    seen = Seen()
     known: dict[int, tuple[int, int]] = {}
     line = 0
     for _ in range(6):

@@ -30,7 +30,7 @@ app = typer.Typer(
 def _main(
     context: typer.Context,
     root: Annotated[
-        Path | None, typer.Option(help="The zone's root folder.", envvar="LANDINGZONE_ROOT", show_default=False)
+        Path | None, typer.Option(help="The zone's root folder; else LANDINGZONE_ROOT says it.", show_default=False)
     ] = None,
 ) -> None:
     context.obj = Installation(root)

@@ -12,7 +12,7 @@ from landingzone.errors import LandingZoneError
 from landingzone.landing import NameRefused, check_name
 
 #: What `.csv` at a pattern's end also stands for: the same rows as text or spreadsheet, or compressed.
-_CSV_ENDING = r"\.(?:(?:csv|txt|tsv|xlsx)(?:\.(?:gz|zip|zst))?|zip)"
+_CSV_ENDING = r"\.(?:(?:csv|txt|tsv|xlsx|xlsm|xls)(?:\.(?:gz|zip|zst))?|zip)"
 #: 20260131, 2026-01-31, 01-31-2026, 013126, with -, _ or . between the parts.
 _DATE = r"(?:\d{4}[-_.]?\d{2}[-_.]?\d{2}|\d{2}[-_.]?\d{2}[-_.]?\d{4}|\d{6})"
 _SCHOOL = r"(?P<school>[0-9a-z][0-9a-z-]*)"
@@ -69,7 +69,7 @@ class Pattern:
         >>> Pattern("Daily-Students_{date}.csv").source_name
         'daily-students'
         """
-        stem = re.sub(r"\.(csv|txt|tsv|xlsx|zip|gz|zst)$", "", self.text, flags=re.IGNORECASE)
+        stem = re.sub(r"\.(csv|txt|tsv|xlsx|xlsm|xls|zip|gz|zst)$", "", self.text, flags=re.IGNORECASE)
         return re.sub(r"[-_. ]*\{date\}", "", stem).strip("-_. ").lower() or "files"
 
 
@@ -139,7 +139,7 @@ def overlap(one: Pattern, other: Pattern) -> bool:
 
 
 def _steps(text: str) -> list[_Step]:
-    stem = re.sub(r"\.(csv|txt|tsv|xlsx|zip)$", "", text, flags=re.IGNORECASE).lower()
+    stem = re.sub(r"\.(csv|txt|tsv|xlsx|xlsm|xls|zip)$", "", text, flags=re.IGNORECASE).lower()
     steps: list[_Step] = []
     for part in re.split(r"(\{date\}|\{school\})", stem):
         if part == "{date}":

@@ -9,15 +9,22 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FrameType
 
 import structlog
 
+from landingzone.errors import LandingZoneError
+
 log = structlog.get_logger()
 
 _FIRST_WAIT, _LONGEST_WAIT, _GOOD_FOR = 0.5, 30.0, 60.0
+_PROVEN_AFTER = 10.0
 _PR_SET_PDEATHSIG = 1
+
+
+class PartFailed(LandingZoneError):
+    """A part of the service does not start."""
 
 
 @dataclass
@@ -29,7 +36,8 @@ class _Part:
     process: "subprocess.Popen[bytes] | None" = None
     started: float = 0
     wait: float = _FIRST_WAIT
-    not_before: float = field(default=0)
+    not_before: float = 0
+    proven: bool = False
 
     def start(self) -> None:
         self.process = subprocess.Popen(self.command, preexec_fn=_end_with_parent)  # noqa: PLW1509, S603 - no threads here; our own command
@@ -38,8 +46,11 @@ class _Part:
     def look(self) -> None:
         """Start again what has died, after a wait that grows while it keeps dying."""
         present = time.monotonic()
+        self.proven = self.proven or (self.process is not None and present - self.started > _PROVEN_AFTER)
         if self.process is not None and (code := self.process.poll()) is not None:
             self.wait = _FIRST_WAIT if present - self.started > _GOOD_FOR else min(self.wait * 2, _LONGEST_WAIT)
+            if not self.proven and present - self.started < _PROVEN_AFTER:
+                raise PartFailed(f"{self.name} does not start; what it said stands above.")
             self.not_before, self.process = present + self.wait, None
             log.error("part.died", part=self.name, code=code, again_in_seconds=self.wait)
         if self.process is None and present >= self.not_before:
@@ -47,7 +58,10 @@ class _Part:
 
 
 def serve(commands: dict[str, list[str]], *, drain_seconds: float) -> int:
-    """Run the parts (name -> arguments of the command line) until SIGTERM or SIGINT; returns the exit code."""
+    """Run the parts (name -> arguments of the command line) until SIGTERM or SIGINT; returns the exit code.
+
+    Raises PartFailed if one does not come up at all, as when its port is taken.
+    """
     parts = [_Part(name, [sys.executable, "-m", "landingzone", *arguments]) for name, arguments in commands.items()]
     stopping = False
 
@@ -57,10 +71,14 @@ def serve(commands: dict[str, list[str]], *, drain_seconds: float) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    while not stopping:
-        for part in parts:
-            part.look()
-        time.sleep(0.1)
+    try:
+        while not stopping:
+            for part in parts:
+                part.look()
+            time.sleep(0.1)
+    except PartFailed:
+        _stop(parts, drain_seconds=0)
+        raise
     return _stop(parts, drain_seconds=drain_seconds)
 
 

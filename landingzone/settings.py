@@ -181,7 +181,7 @@ def explain(settings: Settings, *, given: Mapping[str, Any] | None = None) -> It
                 yield Setting(f"{name}.{inner}", getattr(value, inner), origin, inner_info.description or "")
         else:
             origin = _origin(f"{ENV_PREFIX}{name}".upper(), name in file, given=name in (given or {}))
-            shown = _without_password(value) if name == "database_url" else value
+            shown = _without_password(value) if name == "database_url" else list(value) if name == "feeds" else value
             yield Setting(name, shown, origin, info.description or "")
 
 

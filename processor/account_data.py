@@ -36,11 +36,16 @@ def table_of(feed: Feed) -> sa.Table:
     )
 
 
+def kept_feeds(catalogue: Catalogue) -> list[Feed]:
+    """The feeds that have rows of their own; an all-in-one file's rows are kept as those of the feeds that it gives."""
+    return [feed for feed in catalogue.values() if feed.has_table]
+
+
 def ensure_tables(db: Database, catalogue: Catalogue) -> None:
     """Make the tables and columns that the declarations ask for and the database lacks."""
     with db.write() as tx:
         inspector = sa.inspect(tx)
-        for feed in catalogue.values():
+        for feed in kept_feeds(catalogue):
             table = table_of(feed)
             if not inspector.has_table(table.name):
                 table.create(tx)
@@ -89,7 +94,7 @@ def end(tx: sa.Connection, feed: Feed, source_id: int, run: int, keys: pl.DataFr
 def end_all(tx: sa.Connection, catalogue: Catalogue, source_ids: Iterable[int]) -> int:
     """Deactivate every row of retired sources; returns how many there were."""
     ids, ended = list(source_ids), 0
-    for feed in catalogue.values():
+    for feed in kept_feeds(catalogue):
         table = table_of(feed)
         active = sa.and_(table.c.source_id.in_(ids), table.c.ended_run.is_(None))
         ended += tx.execute(table.update().where(active).values(ended_run=RETIRED)).rowcount
@@ -99,7 +104,7 @@ def end_all(tx: sa.Connection, catalogue: Catalogue, source_ids: Iterable[int]) 
 def active_counts(tx: sa.Connection, catalogue: Catalogue, account_id: int) -> dict[str, int]:
     """How many rows of each feed are active in an account, over all its sources: one for each key."""
     counts: dict[str, int] = {}
-    for feed in catalogue.values():
+    for feed in kept_feeds(catalogue):
         table = table_of(feed)
         keys = (
             sa.select(*(table.c[name] for name in feed.key))
@@ -115,7 +120,7 @@ def active_of_source(tx: sa.Connection, catalogue: Catalogue, account_id: int, s
     """How many rows are active of a source and of its schools' sources, over all feeds."""
     own = sa.or_(sources.c.name == source, sources.c.part_of == source)
     ids = list(tx.execute(sa.select(sources.c.id).where(sources.c.account_id == account_id, own)).scalars())
-    return sum(active_count(tx, feed, source_id) for feed in catalogue.values() for source_id in ids)
+    return sum(active_count(tx, feed, source_id) for feed in kept_feeds(catalogue) for source_id in ids)
 
 
 def active_count(tx: sa.Connection, feed: Feed, source_id: int) -> int:

@@ -1,5 +1,6 @@
 """The commands of the import step: `processor`, `runs ...`, `check`, and what an account's data holds."""
 
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -62,26 +63,25 @@ def show_account(context: typer.Context, account: AccountName, as_json: AsJson =
     account_data.ensure_tables(here.db, here.catalogue)
     with here.db.read() as tx:
         counts = account_data.active_counts(tx, here.catalogue, found.id)
+        own = {
+            source.name: account_data.active_of_source(tx, here.catalogue, found.id, source.name)
+            for declared in here.sources.of(account)
+            for source in (declared, *here.sources.schools_of(account, declared.name))
+        }
     if as_json:
-        print_json(
-            {
-                "name": found.name,
-                "title": found.title,
-                "time_zone": found.time_zone,
-                "enabled": found.enabled,
-                "rows": counts,
-            }
-        )
+        print_json({**asdict(found), "enabled": found.enabled, "rows": counts, "rows_of_sources": own})
         return
     state = "enabled" if found.enabled else f"disabled since {found.disabled_at}"
-    typer.echo(f"{found.name}  {found.title}\n{state}, time zone {found.time_zone}, since {found.created_at}\n")
+    typer.echo(f"{found.name}  {found.title}\n{state}, time zone {found.time_zone}, since {found.created_at}")
+    typer.echo(f"Of its own: {', '.join(f'{name}={value}' for name, value in found.options.items()) or 'nothing'}\n")
+    expected = {source.name: source for source in here.sources.of(account)}
     rows = [
-        {"source": one.name, "pattern": one.pattern, "feed": one.feed, "active": counts.get(one.feed, 0)}
-        for one in here.sources.of(account)
+        {"source": name, "pattern": one.pattern if one else "", "feed": one.feed if one else "", "active": active}
+        for name, active in own.items()
+        for one in (expected.get(name),)
     ]
-    print_listing(
-        rows, {"source": "SOURCE", "pattern": "FILE", "feed": "FEED", "active": "ACTIVE ROWS"}, as_json=False, empty=""
-    )
+    headings = {"source": "SOURCE", "pattern": "FILE", "feed": "FEED", "active": "ACTIVE ROWS"}
+    print_listing(rows, headings, as_json=False, empty="Nothing is expected.")
 
 
 @runs.command("list")
@@ -207,7 +207,10 @@ def retire(
         active = account_data.active_of_source(tx, here.catalogue, here.accounts.get(account).id, source)
     if rows is None:
         typer.echo(f"Source {source} of {account} has {active:,} active rows.")
-        rows = Rows(typer.prompt("Keep them as they are, or deactivate them?", type=str, default="keep"))
+        answer = typer.prompt("Keep them as they are, or deactivate them? (keep, deactivate)")
+        if answer not in list(Rows):
+            raise UsageError(f"{answer!r} is neither keep nor deactivate; nothing was changed.")
+        rows = Rows(answer)
     with here.db.write() as tx:
         ids = here.sources.retire(tx, account, source, actor=audit.operator())
         ended = account_data.end_all(tx, here.catalogue, ids) if rows is Rows.DEACTIVATE else 0
@@ -223,16 +226,18 @@ def check(
     account: Annotated[str | None, typer.Option(help="Compare with what this account's source stands at.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Dry run: print the receipt that a file would get, and do nothing else."""
+    """Dry run: print the receipt that a file would get, and do nothing else. Exits 1 if it would not be imported."""
     from processor.dry_run import dry_run
 
     told = dry_run(installation(context), file, feed=feed, account=account)
+    from processor import receipt
+    from processor.run import APPLIED
+
     if as_json:
         print_json(told)
-        return
-    from processor import receipt
-
-    typer.echo(receipt.as_text(told).decode().replace("\r\n", "\n"))
+    else:
+        typer.echo(receipt.as_text(told).decode().replace("\r\n", "\n"))
+    raise typer.Exit(0 if told["outcome"] in APPLIED else 1)
 
 
 def _chosen(
@@ -248,8 +253,7 @@ def _chosen(
         return named
     with here.db.read() as tx:
         waiting = found.newest(tx, account=account, states=(Outcome.HELD.value,), limit=1_000_000)
-        newest = [run for run in waiting if found.get(tx, run.landing_id).id == run.id]
-    return [run.id for run in newest if code is None or ((run.report or {}).get("hold") or {}).get("code") == code]
+    return [run.id for run in waiting if code is None or ((run.report or {}).get("hold") or {}).get("code") == code]
 
 
 def _summary(run: "Run") -> dict[str, object]:

@@ -13,7 +13,7 @@ from processor import standing as standings
 from processor.examination import Examined, UnreadableFile, examine
 from processor.receipt import Report
 from processor.reconcile import reconcile
-from processor.run import Outcome
+from processor.run import Outcome, Run
 from processor.verdict import Compared, Verdict
 
 
@@ -26,7 +26,8 @@ def dry_run(here: Installation, file: Path, *, feed: str, account: str | None = 
     declared = here.catalogue.get(feed)
     if declared is None:
         raise LandingZoneError(f"There is no feed {feed!r}. `landingzone feeds list` names all.")
-    report = Report(feed=feed)
+    source = _source(here, declared, file.name, account)
+    report = Report(source=source.name, feed=feed)
     report.sha256, report.bytes = archive.sha256_of(file)
     try:
         found = examine(file, name=file.name, feed=declared)
@@ -34,9 +35,11 @@ def dry_run(here: Installation, file: Path, *, feed: str, account: str | None = 
         judged = Verdict(Outcome.REJECTED, str(unreadable))
     else:
         found.tell(report)
-        judged = _judge(here, declared, found, report, file.name, account)
+        judged = _judge(here, declared, found, report, source, account)
     report.reason = judged.reason
     report.hold = judged.hold.as_dict() if judged.hold else None
+    if not judged.applies:
+        report.nothing_applied()
     return receipt.compose(
         judged.outcome,
         report.as_dict(),
@@ -49,20 +52,22 @@ def dry_run(here: Installation, file: Path, *, feed: str, account: str | None = 
     )
 
 
-def _judge(here: Installation, feed: Feed, found: Examined, report: Report, name: str, account: str | None) -> Verdict:
-    source = _source(here, feed, name, account)
+def _judge(
+    here: Installation, feed: Feed, found: Examined, report: Report, source: Source, account: str | None
+) -> Verdict:
     rows = [account_data.no_rows(records.feed) for records in found.records]
-    last_read: int | None = None
+    last: Run | None = None
+    same_file = False
     if account is not None:
         account_data.ensure_tables(here.db, here.catalogue)
         with here.db.read() as tx:
             source_id = here.sources.find_id(tx, here.accounts.get(account).id, source)
             if source_id is not None:
                 rows = [account_data.rows_of(tx, records.feed, source_id) for records in found.records]
-                last = standings.of(tx, source_id).run
-                last_run = runs.find(tx, last) if last else None
-                last_read = last_run.report["rows"]["read"] if last_run and last_run.report else None
-    early = verdict.on_rows(feed, found, known_source=last_read is not None)
+                standing = standings.of(tx, source_id)
+                last = runs.find(tx, standing.run) if standing.run else None
+                same_file = (standing.sha256, standing.form) == (report.sha256, standings.form(feed, source))
+    early = verdict.on_rows(feed, found, known_source=last is not None)
     if early is not None:
         return early
     mode = Mode(source.mode)
@@ -70,7 +75,9 @@ def _judge(here: Installation, feed: Feed, found: Examined, report: Report, name
         reconcile(records, mode=mode, standing=standing) for records, standing in zip(found.records, rows, strict=True)
     ]
     changes[0].tell(report)
-    compared = Compared(feed, mode, source.empty_means, found, changes, last_read=last_read)
+    compared = Compared(
+        feed, mode, source.empty_means, found, changes, last_read=runs.rows_read(last), same_file=same_file
+    )
     guards = here.settings.guards if account is None else here.accounts.get(account).guards(here.settings.guards)
     return verdict.on_changes(compared, guards)
 

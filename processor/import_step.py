@@ -3,7 +3,6 @@
 Up to the commit in `bring_in` nothing has happened that counts; after it everything is written from the committed row.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from landingzone import landing_record
 from landingzone.account import Accounts
 from landingzone.clock import iso, now
 from landingzone.db import is_disk_full
-from landingzone.feed import Feed, Mode
+from landingzone.feed import Mode
 from landingzone.source import Source
 from processor import account_data, archive, receipt, reverting, verdict
 from processor import run as runs
@@ -29,20 +28,18 @@ from processor.verdict import Compared, Verdict
 
 log = structlog.get_logger()
 
-_RULES_VERSION = "1"
-"""Part of how a file is read: raise it when the rules change, so that the same bytes are read again."""
-
 _EVENTS = {outcome: f"run.{outcome.value}" for outcome in Outcome}
 """Stable names in the log: `run.imported`, `run.held`, ..."""
 
 
 @dataclass(frozen=True)
 class Application:
-    """Changes that are to be applied to a source, and what it stands at after them."""
+    """Changes that are to be applied to a source, what it stands at after them, and the runs that they undo."""
 
     source_id: int
     changes: Sequence[Changes]
     standing: Standing
+    undone: Sequence[Run] = ()
 
 
 # The steps
@@ -67,7 +64,7 @@ def bring_in(here: Context, run: Run) -> None:
         raise
     except Exception as error:
         full = is_disk_full(error)
-        log.error("run.failed", reason="disk_full" if full else "internal", exc_info=error)
+        log.error("run.error", reason="disk_full" if full else "internal", exc_info=error)
         archive.drop_staging(here.zone, run)
         if full:
             here.zone.release_reserve()
@@ -126,7 +123,7 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
     with here.db.read() as tx:
         before = standings.of(tx, source_id)
         last = runs.find(tx, before.run) if before.run else None
-    after = Standing(run.id, report.sha256, _form(feed, source))
+    after = Standing(run.id, report.sha256, standings.form(feed, source))
     if before.landing_id is not None and before.landing_id > run.landing_id:
         return Verdict(Outcome.SUPERSEDED), None
     same_file = last is not None and (before.sha256, before.form) == (after.sha256, after.form)
@@ -164,7 +161,7 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
         found,
         changes,
         resumed=report.resumed,
-        last_read=_rows_read(last),
+        last_read=runs.rows_read(last),
         same_file=same_file,
     )
     judged = verdict.on_changes(compared, account.guards(here.settings.guards), request=run.request)
@@ -186,7 +183,8 @@ def _undo(here: Context, run: Run, report: Report) -> tuple[Verdict, Application
     for one in changes:
         one.tell(report)
     reason = f"{len(undone) - 1} newer files were undone with it." if len(undone) > 1 else ""
-    return Verdict(Outcome.REVERTED, reason), Application(undone_run.source_id, changes, Standing(before, None, None))
+    after = Standing(before, None, None)
+    return Verdict(Outcome.REVERTED, reason), Application(undone_run.source_id, changes, after, undone)
 
 
 def _recognise(here: Context, run: Run, source: Source) -> int:
@@ -196,18 +194,10 @@ def _recognise(here: Context, run: Run, source: Source) -> int:
     return source_id
 
 
-def _rows_read(last: Run | None) -> int | None:
-    return last.report["rows"]["read"] if last is not None and last.report is not None else None
-
-
 def _was_resumed(here: Context, run: Run) -> bool:
     with here.db.read() as tx:
         notes = landing_record.find(tx, run.landing_id)
     return notes is not None and notes.resumed
-
-
-def _form(feed: Feed, source: Source) -> str:
-    return hashlib.sha256(f"{_RULES_VERSION} {source.mode} {feed!r}".encode()).hexdigest()
 
 
 def _advance(here: Context, run: Run, to: State) -> None:
@@ -244,4 +234,7 @@ def _apply(tx: sa.Connection, run: Run, what: Application) -> None:
         account_data.change(tx, one.feed, what.source_id, run.serial, one.reactivated)
         account_data.end(tx, one.feed, what.source_id, run.serial, one.deactivated)
     standings.set_to(tx, what.source_id, what.standing)
-    runs.supersede_older(tx, run, what.source_id)
+    if what.undone:
+        runs.end_undone(tx, run, what.undone)
+    else:
+        runs.supersede_older(tx, run, what.source_id)

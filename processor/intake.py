@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import structlog
 
 from landingzone import landing_record
+from landingzone.account import Accounts
 from landingzone.feed import Mode
 from landingzone.landing import Landing, NameRefused
 from landingzone.source import is_temporary
@@ -34,6 +35,8 @@ class Intake:
         self._durable = durable
         self._enqueued: set[str] = set()
         self._dropped: dict[tuple[str, str], _Dropped] = {}
+        self._accounts = Accounts(here.db)
+        self._unknown: set[str] = set()
 
     def scan(self) -> None:
         """Everything: all inboxes, runs that wait, withdrawals that no run has taken up."""
@@ -46,7 +49,12 @@ class Intake:
         self.take_requested()
 
     def scan_account(self, account: str) -> None:
-        """What waits in one account's inbox, in order of landing."""
+        """What waits in one account's inbox, in order of landing; left alone where there is no such account."""
+        if self._accounts.find(account) is None:
+            if account not in self._unknown:
+                self._unknown.add(account)
+                log.warning("inbox.unknown_account", account=account)
+            return
         self._adopt_dropped(account)
         for landing in self._here.zone.waiting(account):
             self._take(landing)
@@ -68,14 +76,10 @@ class Intake:
         run_id = f"{landing.id}:1"
         if run_id in self._enqueued:
             return
-        try:
-            with self._here.db.write() as tx:
-                landing_record.note(tx, landing)
-                if not runs.exists(tx, landing.id):
-                    runs.add(tx, landing)
-        except KeyError:
-            log.warning("inbox.unknown_account", account=landing.account, landing_id=landing.id)
-            return
+        with self._here.db.write() as tx:
+            landing_record.note(tx, landing)
+            if not runs.exists(tx, landing.id):
+                runs.add(tx, landing)
         self._enqueue(run_id, landing)
 
     def _enqueue(self, run_id: str, landing: Landing) -> None:

@@ -36,7 +36,7 @@ _SENTENCES = {
     Outcome.REVERTED: "Undone by the operator: the data is back to what it was before this file.",
     Outcome.FAILED: (
         "Not imported: something went wrong on our side. Nothing was changed. "
-        "The operator has been told; you need not send the file again."
+        "The file is kept and will be tried again; you need not send it again."
     ),
 }
 
@@ -201,13 +201,15 @@ def as_text(receipt: dict[str, Any]) -> bytes:
             place = f"  line {reject['line']}" + (f", {reject['field']}" if reject["field"] else "")
             lines += _wrap(f"{place}: {reject['message']}", indent="      ")
         more = rows["rejected"] - len({reject["line"] for reject in receipt["rejects"]})
-        lines += [f"  ... and {more:,} more; the .rejects.csv beside this receipt lists all." if more > 0 else "", ""]
+        lines += [f"  ... and {more:,} more; the .rejects.csv beside this receipt lists all."] if more > 0 else []
+        lines += [""]
     if receipt["warnings"]:
         lines += ["Worth a look (these rows were taken):"]
         for warning in receipt["warnings"]:
-            where = f" Lines {', '.join(map(str, warning['lines'][:10]))}" if warning["lines"] else ""
+            word = "Line" if len(warning["lines"]) == 1 else "Lines"
+            where = f" {word} {', '.join(map(str, warning['lines'][:10]))}" if warning["lines"] else ""
             also = ", ..." if warning["count"] > len(warning["lines"][:10]) and where else ""
-            lines += _wrap(f"  {warning['count']:,} x {warning['message']}{where}{also}", indent="      ")
+            lines += _wrap(f"  {warning['message']}{where}{also}", indent="      ")
         lines += [""]
     if receipt["tolerated"]:
         lines += ["Taken, although it differs from the format that we ask for:"]

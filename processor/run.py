@@ -4,6 +4,7 @@ A run is one attempt to take one landing through the import step. Its state says
 ended. The outcome commits in the transaction of the data; after that a run only moves forward.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -189,11 +190,14 @@ def get(tx: sa.Connection, run_id: str) -> Run:
 def newest(
     tx: sa.Connection, *, account: str | None = None, states: tuple[str, ...] = (), limit: int = 50
 ) -> list[Run]:
-    """The newest runs first; `states` names states or outcomes."""
+    """The newest runs first; with `states` (states or outcomes) only each file's newest attempt, if it is in one."""
     query = _QUERY.order_by(runs.c.serial.desc()).limit(limit)
     if account is not None:
         query = query.where(accounts.c.name == account)
     if states:
+        later = runs.alias("later")
+        answered = sa.exists().where(later.c.landing_id == runs.c.landing_id, later.c.attempt > runs.c.attempt)
+        query = query.where(~answered)
         query = query.where(
             sa.or_(runs.c.outcome.in_(states), sa.and_(runs.c.outcome.is_(None), runs.c.state.in_(states)))
         )
@@ -203,6 +207,11 @@ def newest(
 def unfinished(tx: sa.Connection) -> list[Run]:
     """Every run that has no receipt yet, in order of landing."""
     return [_run(row) for row in tx.execute(_QUERY.where(runs.c.state != State.RECEIPTED.value).order_by(runs.c.id))]
+
+
+def rows_read(run: Run | None) -> int | None:
+    """How many rows a run has read; None for no run, or one that has read none."""
+    return run.report["rows"]["read"] if run is not None and run.report is not None else None
 
 
 def newest_of_source(tx: sa.Connection, source_id: int) -> Run | None:
@@ -235,8 +244,15 @@ def supersede_older(tx: sa.Connection, run: Run, source_id: int) -> list[str]:
     return ids
 
 
+def end_undone(tx: sa.Connection, run: Run, undone: Sequence[Run]) -> None:
+    """End runs of other landings that were undone together with a run; for the transaction that undoes them."""
+    ids = [one.id for one in undone if one.landing_id != run.landing_id]
+    values = {"outcome": Outcome.REVERTED.value, "superseded_by": run.id}
+    tx.execute(runs.update().where(runs.c.id.in_(ids)).values(**values))
+
+
 def superseded_by(tx: sa.Connection, run: Run) -> list[Run]:
-    """The runs that a run has superseded, newest attempt of each landing: their receipts must say so."""
+    """The runs that a run has superseded or undone, newest attempt of each landing: their receipts must say so."""
     found = [_run(row) for row in tx.execute(_QUERY.where(runs.c.superseded_by == run.id).order_by(runs.c.id))]
     return list({one.landing_id: one for one in found}.values())
 

@@ -1,9 +1,12 @@
 """What a source stands at: the newest run that was applied to it, the hash of its file, and how that was read."""
 
+import hashlib
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from landingzone.feed import Feed
+from landingzone.source import Source
 from landingzone.tables import sources
 
 
@@ -25,6 +28,15 @@ class Standing:
     def landing_id(self) -> str | None:
         """The landing of that run."""
         return self.run.partition(":")[0] if self.run else None
+
+
+_RULES_VERSION = "1"
+"""Part of how a file is read: raise it when the rules change, so that the same bytes are read again."""
+
+
+def form(feed: Feed, source: Source) -> str:
+    """A hash of how a source's files are read: the declaration, the mode, the account's mapping, the rules."""
+    return hashlib.sha256(f"{_RULES_VERSION} {source.mode} {source.mapping!r} {feed!r}".encode()).hexdigest()
 
 
 def of(tx: sa.Connection, source_id: int) -> Standing:

@@ -28,5 +28,6 @@ def sftpd(
     if given:
         door = here.settings.door.model_copy(update=given)
         here = Installation(**{**here.given, "door": door})
+    here.db.migrate()
     log.configure(here.settings.log, service="sftpd")
     uvloop.run(run(here))

@@ -74,3 +74,17 @@ def test_what_was_not_applied_or_is_undone_cannot_be_undone(desk: Any, students:
             undo(desk, applied)
         with pytest.raises(RunError):
             undo(desk, told)
+
+
+def test_runs_undone_together_are_told_so_and_cannot_be_undone_again(desk: Any, students: Students) -> None:
+    desk.bring("students.csv", students(60))
+    before = active(desk)
+    older = desk.bring("students.csv", students(60, start=1002))
+    newer = desk.bring("students.csv", students(60, start=1004))
+    undo(desk, older, through=True)
+    told = [path.read_text() for path in desk.night.receipts.glob(f"{newer['landing_id']}*.json")]
+    assert len(told) == 1
+    assert '"outcome": "reverted"' in told[0]
+    with pytest.raises(RunError):
+        undo(desk, newer)
+    assert active(desk) == before

@@ -194,3 +194,35 @@ def test_retiring_a_source_says_what_becomes_of_its_rows(night: Any, students: S
     assert "9 active rows" in done.stdout
     assert [row[-1] for row in night.rows("students")].count(True) == left
     assert night.receipt(night.land("students.csv", students(9)))["outcome"] == "unrecognised"
+
+
+def test_the_list_of_held_runs_shows_only_what_still_waits(night: Any, students: Students) -> None:
+    night.start()
+    night.receipt(night.land("students.csv", students(40)))
+    held = night.land("students.csv", students(10))
+    night.receipt(held, outcome="held")
+    command(night, "runs", "approve", held.id)
+    night.receipt(held, outcome="imported")
+    assert json.loads(command(night, "runs", "list", "--state", "held", "--json").stdout) == []
+    assert len(json.loads(command(night, "runs", "list", "--json").stdout)) == 3
+
+
+def test_serve_says_that_its_port_is_taken_and_ends(night: Any) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        environment = {**os.environ, "LANDINGZONE_DOOR__HOST": "127.0.0.1"}
+        program = [
+            sys.executable,
+            "-m",
+            "landingzone",
+            "--root",
+            str(night.here.settings.root),
+            "serve",
+            "--port",
+            str(port),
+        ]
+        done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60, env=environment)
+    assert done.returncode == 1
+    assert "sftpd does not start" in done.stderr

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from landingzone.clock import now
 from landingzone.command import Installation
 from landingzone.errors import LandingZoneError
 from landingzone.feed import Feed, Mode
@@ -10,6 +11,7 @@ from landingzone.source import Source
 from processor import account_data, archive, receipt, verdict
 from processor import run as runs
 from processor import standing as standings
+from processor.account_reading import reading_of
 from processor.examination import Examined, UnreadableFile, examine
 from processor.receipt import Report
 from processor.reconcile import reconcile
@@ -27,15 +29,24 @@ def dry_run(here: Installation, file: Path, *, feed: str, account: str | None = 
     if declared is None:
         raise LandingZoneError(f"There is no feed {feed!r}. `landingzone feeds list` names all.")
     source = _source(here, declared, file.name, account)
+    reading = reading_of(here.accounts.get(account) if account else None, now())
     report = Report(source=source.name, feed=feed)
     report.sha256, report.bytes = archive.sha256_of(file)
     try:
-        found = examine(file, name=file.name, feed=declared)
+        found = examine(
+            file,
+            name=file.name,
+            feed=declared,
+            kept=source.mapping,
+            options=reading.options,
+            effective_date=reading.effective_date,
+        )
     except UnreadableFile as unreadable:
         judged = Verdict(Outcome.REJECTED, str(unreadable))
     else:
         found.tell(report)
-        judged = _judge(here, declared, found, report, source, account)
+        form = standings.form(declared, source, reading)
+        judged = _judge(here, declared, found, report, source, account, form=form)
     report.reason = judged.reason
     report.hold = judged.hold.as_dict() if judged.hold else None
     if not judged.applies:
@@ -53,7 +64,14 @@ def dry_run(here: Installation, file: Path, *, feed: str, account: str | None = 
 
 
 def _judge(
-    here: Installation, feed: Feed, found: Examined, report: Report, source: Source, account: str | None
+    here: Installation,
+    feed: Feed,
+    found: Examined,
+    report: Report,
+    source: Source,
+    account: str | None,
+    *,
+    form: str,
 ) -> Verdict:
     rows = [account_data.no_rows(records.feed) for records in found.records]
     last: Run | None = None
@@ -66,7 +84,7 @@ def _judge(
                 rows = [account_data.rows_of(tx, records.feed, source_id) for records in found.records]
                 standing = standings.of(tx, source_id)
                 last = runs.find(tx, standing.run) if standing.run else None
-                same_file = (standing.sha256, standing.form) == (report.sha256, standings.form(feed, source))
+                same_file = (standing.sha256, standing.form) == (report.sha256, form)
     early = verdict.on_rows(feed, found, known_source=last is not None)
     if early is not None:
         return early

@@ -57,7 +57,11 @@ class Part:
         if not values.str.contains(",", literal=True).any():
             return records.with_columns(values.alias(field))
         several = values.str.split(",").list.eval(pl.element().filter(pl.element() != "")).list
-        return records.with_columns(several.unique(maintain_order=True).alias(field)).explode(field).fill_null("")
+        return (
+            records.with_columns(several.unique(maintain_order=True).alias(field))
+            .explode(field, empty_as_null=True)
+            .fill_null("")
+        )
 
 
 def parts_of(feed: Feed, fields: Sequence[Field]) -> list[Part]:

@@ -18,6 +18,7 @@ from landingzone.source import Source
 from processor import account_data, archive, receipt, reverting, verdict
 from processor import run as runs
 from processor import standing as standings
+from processor.account_reading import reading_of
 from processor.context import Context
 from processor.examination import UnreadableFile, examine
 from processor.receipt import Report
@@ -123,7 +124,8 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
     with here.db.read() as tx:
         before = standings.of(tx, source_id)
         last = runs.find(tx, before.run) if before.run else None
-    after = Standing(run.id, report.sha256, standings.form(feed, source))
+    reading = reading_of(account, run.landing.landed_at)
+    after = Standing(run.id, report.sha256, standings.form(feed, source, reading))
     if before.landing_id is not None and before.landing_id > run.landing_id:
         return Verdict(Outcome.SUPERSEDED), None
     same_file = last is not None and (before.sha256, before.form) == (after.sha256, after.form)
@@ -132,7 +134,15 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
 
     staging = archive.fresh_staging(here.zone, run)
     try:
-        found = examine(path, name=run.file, feed=feed, rejects_to=staging / "rejects.csv")
+        found = examine(
+            path,
+            name=run.file,
+            feed=feed,
+            kept=source.mapping,
+            options=reading.options,
+            effective_date=reading.effective_date,
+            rejects_to=staging / "rejects.csv",
+        )
     except UnreadableFile as unreadable:
         return Verdict(Outcome.REJECTED, str(unreadable)), None
     found.tell(report)

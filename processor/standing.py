@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from landingzone.feed import Feed
+from landingzone.feed import Feed, Mode
 from landingzone.source import Source
 from landingzone.tables import sources
+from processor.account_reading import Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,14 @@ _RULES_VERSION = "1"
 """Part of how a file is read: raise it when the rules change, so that the same bytes are read again."""
 
 
-def form(feed: Feed, source: Source) -> str:
-    """A hash of how a source's files are read: the declaration, the mode, the account's mapping, the rules."""
-    return hashlib.sha256(f"{_RULES_VERSION} {source.mode} {source.mapping!r} {feed!r}".encode()).hexdigest()
+def form(feed: Feed, source: Source, reading: Reading) -> str:
+    """A hash of how a source's file is read: the declaration, the mode, the mapping, the options, the rules.
+
+    Of events also the day: a row without a date means another one tomorrow.
+    """
+    day = reading.effective_date if source.mode == Mode.EVENTS else None
+    parts = (_RULES_VERSION, source.mode, source.mapping, reading.options, day, feed)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def of(tx: sa.Connection, source_id: int) -> Standing:

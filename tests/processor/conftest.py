@@ -70,7 +70,7 @@ class Night:
             time.sleep(0.05)
         pytest.fail(f"no outcome within {seconds} s; log:\n{self.log[-4000:]}")
 
-    def receipt(self, landing: Landing, *, seconds: float = 20, outcome: str | None = None) -> dict[str, Any]:
+    def receipt(self, landing: Landing, *, seconds: float = 60, outcome: str | None = None) -> dict[str, Any]:
         """The receipt of a landing, once it is there (and says `outcome`, if given)."""
         path = self.here.zone.receipts_folder(landing.account) / f"{landing.id}-{landing.name}.receipt.json"
         until = time.monotonic() + seconds
@@ -110,7 +110,7 @@ class Night:
             time.sleep(0.02)
         self.started = started
 
-    def wait_for_death(self, seconds: float = 20) -> int:
+    def wait_for_death(self, seconds: float = 60) -> int:
         """The exit code of a processor that kills itself."""
         assert self.process
         try:

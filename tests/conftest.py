@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -290,3 +290,12 @@ def service(request: pytest.FixtureRequest, account: str) -> Service:
     """The service that tests share, seen from this test: the front door, or what the module's SERVICE names."""
     shared = _shared(request)
     return dataclasses.replace(shared, account=account, log_from=len(shared.log_lines()))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """CI installs everything that a test needs: there, a skipped test is a failed one."""
+    report = yield
+    if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+    return report

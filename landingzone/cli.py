@@ -10,6 +10,7 @@ import typer
 
 import keys.cli
 import processor.cli
+import processor.recipients_cli
 import sftpd.cli
 from landingzone import accounts_cli, feeds_cli, installation_cli
 from landingzone.command import Installation, installation
@@ -88,7 +89,7 @@ def _in_this_process(arguments: list[str]) -> str:
     return printed.getvalue()
 
 
-for part in (installation_cli, accounts_cli, keys.cli, feeds_cli, sftpd.cli, processor.cli):
+for part in (installation_cli, accounts_cli, keys.cli, feeds_cli, sftpd.cli, processor.cli, processor.recipients_cli):
     part.mount(app)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import sqlalchemy as sa
 
-from landingzone.feed import Catalogue, Feed
+from landingzone.feed import Feed, Kind
 from landingzone.tables import sources
 from processor.account_data import table_of
 
@@ -33,7 +33,7 @@ def merged(tx: sa.Connection, feed: Feed, account_id: int, fields: Sequence[str]
     names = feed.field_names if fields is None else tuple(fields)
     spoken = speaking(tx, feed, account_id)
     if len(spoken) <= 1:
-        return _rows(table, spoken, names).subquery()
+        return _rows(feed, spoken, names).subquery()
     ranks = sa.values(sa.column("source_id", sa.Integer), sa.column("rank", sa.Text), literal_binds=True)
     order = ranks.data([(source, _RANK.format(at)) for at, source in enumerate(spoken)]).cte()
     columns = [table.c[name] if name in feed.key else _first_given(feed, name, table, order) for name in names]
@@ -41,13 +41,27 @@ def merged(tx: sa.Connection, feed: Feed, account_id: int, fields: Sequence[str]
     return rows.where(table.c.ended_run.is_(None)).group_by(*(table.c[name] for name in feed.key)).cte()
 
 
-def values(tx: sa.Connection, feed: Feed, account_id: int, fields: Sequence[str]) -> sa.Select[tuple[str, ...]]:
+def values(tx: sa.Connection, feed: Feed, account_id: int, fields: Sequence[str]) -> sa.Select[*tuple[str, ...]]:
     """What the active records have in these fields; the same values may come several times."""
     spoken = speaking(tx, feed, account_id)
     if len(spoken) <= 1 or set(fields) <= set(feed.key):
-        return _rows(table_of(feed), spoken, fields)
+        return _rows(feed, spoken, fields)
     records = merged(tx, feed, account_id, fields)
     return sa.select(*(records.c[name] for name in fields))
+
+
+def lacking(
+    tx: sa.Connection, columns: Sequence[sa.ColumnElement[str]], partners: sa.Select[*tuple[str, ...]]
+) -> sa.ColumnElement[bool]:
+    """Whether no row of `partners` has these values; its columns are in the same order.
+
+    SQLite makes one list of the partners for NOT IN and asks them row by row for NOT EXISTS; PostgreSQL joins for
+    NOT EXISTS, and for NOT IN searches a list that may not fit its memory once for each row.
+    """
+    if tx.dialect.name == "sqlite":
+        return sa.tuple_(*columns).not_in(partners) if len(columns) > 1 else columns[0].not_in(partners)
+    found = partners.subquery()
+    return ~sa.exists().where(*(own == other for own, other in zip(columns, found.c, strict=True)))
 
 
 def speaking(tx: sa.Connection, feed: Feed, account_id: int) -> list[int]:
@@ -76,13 +90,9 @@ def ever_sent(tx: sa.Connection, feed: Feed, account_id: int) -> bool:
     )
 
 
-def with_table(catalogue: Catalogue) -> Iterable[Feed]:
-    """The feeds whose records are kept under their own name (an all-in-one file gives records of others only)."""
-    return (feed for feed in catalogue.values() if getattr(feed, "has_table", True))
-
-
-def _rows(table: sa.Table, spoken: Collection[int], names: Iterable[str]) -> sa.Select[tuple[str, ...]]:
+def _rows(feed: Feed, spoken: Collection[int], names: Iterable[str]) -> sa.Select[*tuple[str, ...]]:
     """The active rows of some sources. One is compared, not listed: databases see at once that its key is unique."""
+    table = table_of(feed)
     match list(spoken):
         case []:
             of_source: sa.ColumnElement[bool] = sa.false()
@@ -90,12 +100,24 @@ def _rows(table: sa.Table, spoken: Collection[int], names: Iterable[str]) -> sa.
             of_source = table.c.source_id == source
         case several:
             of_source = table.c.source_id.in_(several)
-    return sa.select(*(table.c[name] for name in names)).where(of_source, table.c.ended_run.is_(None))
+    columns = [_or_default(feed, name) for name in names]
+    return sa.select(*columns).where(of_source, table.c.ended_run.is_(None))
 
 
 def _first_given(feed: Feed, name: str, table: sa.Table, order: sa.CTE) -> sa.Label[str]:
     """Of a key's rows the value that comes first and is not empty: the least of rank and value, without the rank."""
-    value, default = table.c[name], feed.field(name).default
-    given = value.not_in({"", default}) if default else value != ""
+    value, default = table.c[name], _default(feed, name)
+    given = value.not_in(["", default]) if default else value != ""
     first = sa.func.min(sa.case((given, order.c.rank + value)))
     return sa.func.coalesce(sa.func.substr(first, len(_RANK.format(0)) + 1), default).label(name)
+
+
+def _or_default(feed: Feed, name: str) -> sa.ColumnElement[str]:
+    value, default = table_of(feed).c[name], _default(feed, name)
+    return sa.case((value == "", default), else_=value).label(name) if default else value
+
+
+def _default(feed: Feed, name: str) -> str:
+    """What an empty value of a field means; a day's is decided when its file lands, and never empty afterwards."""
+    field = feed.field(name)
+    return "" if name in feed.key or field.kind is Kind.DATE else field.default

@@ -190,6 +190,11 @@ def _without_partner(
         rows = merged(tx, feed, account_id, names)
         query = sa.select(*(rows.c[name] for name in names))
     fields = [rows.c[name] for name in reference.fields]
+    if run is None and len(spoken) == 1 and reference.fields == feed.key[:1]:
+        # The rows stand in this order, so each value is looked for once and not for each row: half the time.
+        distinct = values(tx, feed, account_id, reference.fields).distinct().subquery()
+        field = distinct.c[reference.fields[0]]
+        return query.where(fields[0].in_(sa.select(field).where(field != "", lacking(tx, [field], partners))))
     return query.where(*(field != "" for field in fields), lacking(tx, fields, partners))
 
 

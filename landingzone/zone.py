@@ -284,6 +284,15 @@ def write_file(path: Path, content: bytes) -> None:
     fsync_folder(path.parent)
 
 
+def link_file(path: Path, name: Path) -> None:
+    """Give a file another name on the same filesystem, in place of what bears it; the folder is not fsynced."""
+    part = name.with_name(f".{name.name}.part")
+    part.unlink(missing_ok=True)
+    part.hardlink_to(path)
+    part.rename(name)
+    part.unlink(missing_ok=True)  # where both names were the same file already, a rename leaves both
+
+
 def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
         yield from (entry for entry in entries if entry.is_file(follow_symlinks=False))

@@ -70,7 +70,7 @@ def keep(zone: Zone, run: Run, *, sha256: str | None) -> Path:
     """
     landing = run.landing
     folder = zone.archive_folder(landing)
-    folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    _make_folders(folder)
     claimed = zone.claimed_path(landing)
     if claimed.is_file():
         kept = archived_file(zone, landing)
@@ -80,10 +80,7 @@ def keep(zone: Zone, run: Run, *, sha256: str | None) -> Path:
     with contextlib.suppress(FileNotFoundError):
         for path in sorted(staging.iterdir()):
             path.rename(folder / f"{run.attempt}.{path.name}")
-    for made in (folder, *folder.parents):
-        fsync_folder(made)
-        if made == zone.folder("archive", landing.account):
-            break
+    fsync_folder(folder)
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(zone.work_folder(landing))
     return folder
@@ -111,6 +108,14 @@ def sha256_of(path: Path) -> tuple[str, int]:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     with os.fdopen(descriptor, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
+
+
+def _make_folders(folder: Path) -> None:
+    """Make a folder and those above it that are missing, each on the disk before what lies in it."""
+    if not folder.is_dir():
+        _make_folders(folder.parent)
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        fsync_folder(folder.parent)
 
 
 def _compress(source: Path, target: Path, *, sha256: str | None) -> None:

@@ -13,10 +13,15 @@ from landingzone.zone import Zone
 
 @dataclass(frozen=True)
 class Context:
-    """One processor's settings, database, zone, and its name as an owner of runs."""
+    """One processor's settings, database, zone, and its name as an owner of runs.
+
+    `progress` is the same database, whose commits may be lost in a power cut (never half of one): for how far a run is
+    before and after the commit that counts. A step that is done again for that has no second effect.
+    """
 
     settings: Settings
     db: Database
+    progress: Database
     zone: Zone
     catalogue: Catalogue
     sources: Sources

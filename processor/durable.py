@@ -128,7 +128,8 @@ class _NoRoom(Exception):
 
 
 def _prepare_for_dbos(engine: sa.Engine, on_disk_full: Callable[[], None]) -> None:
-    prepare_sqlite(engine, driver_begins=True)
+    # What a power cut takes from it is done again without a second effect, or found again by the scan.
+    prepare_sqlite(engine, durability="normal", driver_begins=True)
 
     @sa.event.listens_for(engine, "handle_error")
     def _wait_for_room(context: sa.engine.ExceptionContext) -> None:

@@ -57,6 +57,6 @@ def _once(here: Context, step: Callable[[Context, Run], None], states: tuple[Sta
         return
     with structlog.contextvars.bound_contextvars(account=run.account, landing_id=run.landing_id, attempt=run.attempt):
         if run.owner != here.owner:
-            with here.db.write() as tx:
+            with here.progress.write() as tx:
                 runs.own(tx, run, here.owner)
         step(here, run)

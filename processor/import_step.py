@@ -211,7 +211,7 @@ def _was_resumed(here: Context, run: Run) -> bool:
 
 
 def _advance(here: Context, run: Run, to: State) -> None:
-    with here.db.write() as tx:
+    with here.progress.write() as tx:
         runs.advance(tx, run, to, owner=here.owner)
 
 

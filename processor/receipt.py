@@ -12,7 +12,7 @@ from typing import Any
 
 from landingzone.clock import iso, now
 from landingzone.landing import moment_of
-from landingzone.zone import Zone, write_file
+from landingzone.zone import Zone, fsync_folder, link_file, write_file
 from processor.run import Outcome, Run
 
 REJECTS_SHOWN = 100
@@ -93,15 +93,14 @@ def write(zone: Zone, run: Run, *, as_latest: bool) -> None:
     told = body(run)
     stem = f"{run.landing_id}-{run.file}"
     archived, folder = zone.archive_folder(run.landing), zone.receipts_folder(run.account)
-    rejects = archived / f"{run.attempt}.rejects.csv"
-    if told["rows"]["rejected"] and rejects.is_file():
-        write_file(folder / f"{stem}.rejects.csv", rejects.read_bytes())
-    contents = {"receipt.txt": as_text(told), "receipt.json": as_json(told)}
-    for ending, content in contents.items():
-        write_file(archived / f"{run.attempt}.{ending}", content)
+    write_file(archived / f"{run.attempt}.receipt.txt", as_text(told))
+    write_file(archived / f"{run.attempt}.receipt.json", as_json(told))
+    if told["rows"]["rejected"] and (archived / f"{run.attempt}.rejects.csv").is_file():
+        link_file(archived / f"{run.attempt}.rejects.csv", folder / f"{stem}.rejects.csv")
     for name in (stem, f"latest-{run.source}") if as_latest else (stem,):
-        for ending, content in contents.items():
-            write_file(folder / f"{name}.{ending}", content)
+        for ending in ("receipt.txt", "receipt.json"):
+            link_file(archived / f"{run.attempt}.{ending}", folder / f"{name}.{ending}")
+    fsync_folder(folder)
 
 
 def remove_old(zone: Zone, *, days: int) -> None:

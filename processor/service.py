@@ -38,7 +38,15 @@ def open_context(settings: Settings, db: Database) -> Context:
     """What every step works with, with the account's tables made."""
     catalogue = load_catalogue(extra=settings.feeds)
     account_data.ensure_tables(db, catalogue)
-    return Context(settings, db, Zone(settings.root), catalogue, Sources(db, catalogue), owner_name(settings.node))
+    return Context(
+        settings,
+        db,
+        Database(settings.url, durability="normal"),
+        Zone(settings.root),
+        catalogue,
+        Sources(db, catalogue),
+        owner_name(settings.node),
+    )
 
 
 def serve(settings: Settings, db: Database) -> None:

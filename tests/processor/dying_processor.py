@@ -33,10 +33,19 @@ MOMENTS = {
     "keep": ("processor.archive", "keep"),
     "receipt": ("processor.receipt", "write"),
     "receipt_file": ("processor.receipt", "write_file"),
+    "receipt_link": ("processor.receipt", "link_file"),
 }
 MOMENTS_OF_INTEREST = (
-    *(f"after {name}" for name in MOMENTS if name != "receipt_file"),
-    *("before claim", "before add_rows", "before compress", "before receipt_file", "after receipt_file"),
+    *(f"after {name}" for name in MOMENTS if name not in {"receipt_file", "receipt_link"}),
+    *(
+        "before claim",
+        "before add_rows",
+        "before compress",
+        "before receipt_file",
+        "after receipt_file",
+        "before receipt_link",
+        "after receipt_link",
+    ),
 )
 STATES = ("claimed", "recognised", "read", "validated", "reconciled", "applied", "archived", "receipted")
 

@@ -21,6 +21,7 @@ from processor import standing as standings
 from processor.account_reading import reading_of
 from processor.context import Context
 from processor.examination import UnreadableFile, examine
+from processor.integrity import warnings_for
 from processor.receipt import Report
 from processor.reconcile import Changes, reconcile
 from processor.run import Outcome, Run, State
@@ -222,6 +223,10 @@ def _commit(here: Context, run: Run, report: Report, judged: Verdict, applicatio
     if application is None:
         report.nothing_applied()
     with here.db.write() as tx:
+        if application is not None:
+            _apply(tx, run, application)
+            feeds = {one.feed.name for one in application.changes}
+            report.warnings += warnings_for(tx, here.catalogue, run.account_id, feeds, run=run.serial)
         runs.advance(
             tx,
             run,
@@ -233,8 +238,6 @@ def _commit(here: Context, run: Run, report: Report, judged: Verdict, applicatio
             bytes=report.bytes,
             report=report.as_dict(),
         )
-        if application is not None:
-            _apply(tx, run, application)
 
 
 def _apply(tx: sa.Connection, run: Run, what: Application) -> None:

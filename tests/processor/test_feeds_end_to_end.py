@@ -126,3 +126,20 @@ def test_delta_files_add_and_change_and_deactivate_nothing(desk: Any, students: 
     told = desk.bring("students.csv", students(2, start=1029))
     assert (told["outcome"], told["rows"]["added"], told["rows"]["deactivated"]) == ("imported", 1, 0)
     assert len(active(desk, "students")) == 31
+
+
+def test_a_missing_partner_is_a_warning_that_resolves_when_its_file_comes(
+    desk: Any, students: Callable[..., bytes]
+) -> None:
+    enrolled = csv("Student ID,School ID#,Section#", "1000,001,M1", "9999,001,M1")
+    desk.bring("students.csv", students(3))
+    told = desk.bring("enrollments.csv", enrolled)
+    assert told["outcome"] == "imported"
+    assert "reference_missing" in {warning["code"] for warning in told["warnings"]}
+    desk.bring("students.csv", students(3) + b'"9999","Ed","Roe","2065550999","001","4255550999",""\r\n')
+    sections = csv("Staff ID,School ID#,Section#,Period,Course Name", "T1,001,M1,1,Math")
+    desk.bring("sections.csv", sections)
+    told = desk.bring(
+        "enrollments.csv", csv("Student ID,School ID#,Section#,Instructor", "1000,001,M1,X", "9999,001,M1,X")
+    )
+    assert [warning["code"] for warning in told["warnings"]] == []

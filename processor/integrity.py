@@ -202,9 +202,11 @@ def _first(
     tx: sa.Connection, query: sa.Select[*tuple[str, ...]], order: Collection[str], limit: int | None
 ) -> tuple[int, tuple[dict[str, str], ...]]:
     """How many rows a query has, and the first of them. It is asked twice only if there are more than `limit`."""
-    ordered = query.order_by(*(query.selected_columns[name] for name in order))
+    # Materialised, or PostgreSQL hopes to find the first ones soon and compares row by row.
+    every = query.cte().prefix_with("MATERIALIZED", dialect="postgresql")
+    ordered = sa.select(every).order_by(*(every.c[name] for name in order))
     found = tx.execute(ordered if limit is None else ordered.limit(limit + 1)).mappings().all()
     records = tuple(dict(row) for row in found[:limit])
     if limit is None or len(found) <= limit:
         return len(found), records
-    return tx.execute(sa.select(sa.func.count()).select_from(query.order_by(None).subquery())).scalar_one(), records
+    return tx.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar_one(), records

@@ -37,7 +37,7 @@ class Limits:
         max_record_lines: and at most this many physical lines; beyond it the quote counts as never closed.
         max_spreadsheet_bytes: unpacked size of a workbook, which has to be read whole.
         max_spreadsheet_cells: between the corners of a sheet.
-        batch_bytes: read at a time; memory is some ten times this.
+        batch_bytes: read at a time; memory is some twenty times this.
         damages_kept: entries in `OpenedFile.damaged`; the batches name them all.
     """
 
@@ -49,7 +49,7 @@ class Limits:
     max_record_lines: int = 200
     max_spreadsheet_bytes: int = 512 * _MiB
     max_spreadsheet_cells: int = 20_000_000
-    batch_bytes: int = 16 * _MiB
+    batch_bytes: int = 8 * _MiB
     damages_kept: int = 1000
 
 

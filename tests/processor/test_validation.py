@@ -160,8 +160,8 @@ def test_an_empty_batch_changes_nothing() -> None:
 def test_keys_seen_are_told_from_each_other_where_half_of_their_hash_agrees() -> None:
     seen = Seen()
     same = np.full(3, 2**63 + 5, dtype=np.uint64)
-    check = np.array([1 << 40, 2 << 40, 1 << 40], dtype=np.uint64)
-    row = np.array([7, 7, 8], dtype=np.uint64)
+    check = np.array([1 << 60, 2 << 60, 1 << 60], dtype=np.uint64)
+    row = np.array([7 << 40, 7 << 40, 8 << 40], dtype=np.uint64)
     found = seen.add(key=same, check=check, row=row, line=np.array([10, 11, 12]))
     assert found is not None
     assert found.status.tolist() == [0, 0, 2]
@@ -178,7 +178,7 @@ def test_keys_seen_are_found_again_like_in_a_dictionary(seed: int, most: int) ->
     for _ in range(6):
         count = int(rng.integers(1, 1500))
         keys = rng.integers(0, most * 10, count).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        rows = rng.integers(0, 2, count).astype(np.uint64)
+        rows = rng.integers(0, 2, count).astype(np.uint64) << np.uint64(40)
         lines = np.arange(line, line + count)
         line += count
         found = seen.add(key=keys, check=keys, row=rows, line=lines)
@@ -188,6 +188,27 @@ def test_keys_seen_are_found_again_like_in_a_dictionary(seed: int, most: int) ->
             status = 0 if new else 1 if first[1] == row else 2
             assert (0 if found is None else found.status[at]) == status
             assert (lines[at] if found is None else found.first[at]) == first[0]
+
+
+@pytest.mark.parametrize("part", [1, 64])
+@pytest.mark.parametrize("at_start", [16, 4096])
+def test_keys_seen_are_found_again_where_all_pile_up_at_the_tables_end(
+    part: int, at_start: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Seen, "_WENT_ROUND", at_start)
+    monkeypatch.setattr(Seen, "_PLACED_AT_ONCE", 500)
+    seen = Seen()
+    rng = np.random.default_rng(part)
+    keys = np.uint64(2**64 - 1) - rng.permutation(2000).astype(np.uint64) * np.uint64(2**50 // part)
+    other = np.zeros(len(keys), dtype=np.uint64)
+    for first in range(0, len(keys), 700):
+        some = slice(first, first + 700)
+        lines = np.arange(first, first + 700)[: len(keys[some])] + 2
+        assert seen.add(key=keys[some], check=other[some], row=other[some], line=lines) is None
+    again = seen.add(key=keys[::-1], check=other, row=other, line=np.arange(len(keys)))
+    assert again is not None
+    assert set(again.status.tolist()) == {1}
+    assert again.first.tolist() == list(range(len(keys) + 1, 1, -1))
 
 
 # --- a second reading of the rules, row by row in plain Python, to hold the first one against

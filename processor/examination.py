@@ -47,6 +47,7 @@ class Examined:
         tolerated: {code, message}.
         ends_without_line_end: the last line is not ended; together with another sign the file was cut off.
         open_quote_at_end: the file ends inside a quoted value: it was cut off.
+        last_line_damaged: the last line could not be read as a record.
     """
 
     header: tuple[str, ...] | None
@@ -63,6 +64,7 @@ class Examined:
     tolerated: Sequence[dict[str, str]]
     ends_without_line_end: bool
     open_quote_at_end: bool
+    last_line_damaged: bool
 
     def tell(self, report: Report) -> None:
         """Put what was found into a receipt's report."""
@@ -125,6 +127,7 @@ def examine(
             tolerated=[asdict(note) for note in opened.tolerated],
             ends_without_line_end=opened.ends_without_line_end,
             open_quote_at_end=opened.open_quote_at_end,
+            last_line_damaged=any(damage.line == opened.line_count for damage in opened.damaged),
         )
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from landingzone.feed import Feed, Kind, Mode
 from landingzone.settings import GuardSettings
+from processor.examination import Examined
 from processor.reconcile import Changes
 
 CODES = {
@@ -85,24 +86,23 @@ def check_changes(settings: GuardSettings, mode: Mode, changes: Changes) -> Hold
     )
 
 
-def check_truncation(
-    settings: GuardSettings, *, open_quote: bool, no_line_end: bool, resumed: bool, read: int, last_read: int | None
-) -> Hold | None:
+def check_truncation(settings: GuardSettings, found: Examined, *, resumed: bool, last_read: int | None) -> Hold | None:
     """A quote that is never closed at the end is proof enough; of the weaker signs two must come together."""
-    few = last_read is not None and read < settings.few_rows_share * last_read
+    few = last_read is not None and found.read < settings.few_rows_share * last_read
     signs = {
-        "the last line has no end": no_line_end,
+        "the last line has no end": found.ends_without_line_end,
+        "the last line is not a whole record": found.last_line_damaged,
         "the upload was continued after a cut": resumed,
-        f"{read:,} rows came, where the last file had {last_read or 0:,}": few,
+        f"{found.read:,} rows came, where the last file had {last_read or 0:,}": few,
     }
     weak = [sign for sign, seen in signs.items() if seen]
-    if not open_quote and len(weak) < 2:  # noqa: PLR2004 - two weak signs
+    if not found.open_quote_at_end and len(weak) < 2:  # noqa: PLR2004 - two weak signs
         return None
-    told = ["a quoted value is never closed at the end of the file"] if open_quote else weak
+    told = ["a quoted value is never closed at the end of the file"] if found.open_quote_at_end else weak
     return Hold(
         "truncated",
         f"The file looks cut off: {' and '.join(told)}. Send it again; if it is whole, ask for an approval.",
-        {"missing": max((last_read or 0) - read, 0)},
+        {"missing": max((last_read or 0) - found.read, 0)},
     )
 
 

@@ -82,14 +82,7 @@ def _holds(what: Compared, settings: GuardSettings) -> Iterator[Hold]:
     found, feed = what.found, what.feed
     nothing = found.read == 0 and what.empty_means == "nothing"
     holds = [
-        guards.check_truncation(
-            settings,
-            open_quote=found.open_quote_at_end,
-            no_line_end=found.ends_without_line_end,
-            resumed=what.resumed,
-            read=found.read,
-            last_read=what.last_read,
-        ),
+        guards.check_truncation(settings, found, resumed=what.resumed, last_read=what.last_read),
         guards.check_rows(settings, feed, read=found.read, rejected=found.rejected, empty_means=what.empty_means),
         *(guards.check_changes(settings, what.mode, one) for one in what.changes if not nothing),
         *(guards.check_contacts(settings, one) for one in what.changes),

@@ -320,3 +320,9 @@ def test_no_rows_can_be_good_news(desk: Any, students: Students) -> None:
     )
     told = desk.bring("students.csv", students(0))
     assert (told["outcome"], rows(told, "deactivated")) == ("imported", (10,))
+
+
+def test_a_first_file_that_is_cut_inside_its_last_line_is_held(desk: Any, students: Students) -> None:
+    told = desk.bring("students.csv", students(20)[:-30])
+    assert (told["outcome"], told["hold"]["code"]) == ("held", "truncated")
+    assert ids(desk) == []

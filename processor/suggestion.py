@@ -26,6 +26,7 @@ _MOSTLY: Final = 0.5
 _FEW: Final = 60
 """So many different values and fewer are taken for a code: a school, a grade, a language."""
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
+_NAME: Final = re.compile(r"[^\W\d_](?:[^@\d]|\d{1,2}(?!\d))*")
 _MEANING_NOTHING: Final = frozenset({"number", "no", "code", "w", "the", "of", "num", "nbr"})
 _SHORT: Final = {
     "stu": "student", "pupil": "student", "perm": "student", "tel": "phone", "ph": "phone", "cell": "phone",
@@ -113,11 +114,11 @@ def suggest(path: Path, catalogue: Catalogue, *, feed: str | None = None) -> lis
 
 
 def _are_words(record: Sequence[str]) -> bool:
-    """Whether a first record that no feed knows can be nothing but names: each value differs, and has no digits."""
+    """Whether a first record that no feed knows looks like names: each begins with a letter and differs, none holds a
+    number of three digits or an address.
+    """
     names = [value for value in record if value]
-    return len(names) == len(record) == len(set(names)) > 1 and not any(
-        character.isdecimal() or character == "@" for name in names for character in name
-    )
+    return 1 < len(names) == len(set(names)) and all(_NAME.fullmatch(name) for name in names)
 
 
 def _look(rows: pl.DataFrame | None, at: int, header: str | None) -> _Column:
@@ -139,11 +140,12 @@ def _look(rows: pl.DataFrame | None, at: int, header: str | None) -> _Column:
 
 def _fit(feed: Feed, columns: Sequence[_Column], header: tuple[str, ...] | None, stem: str) -> Suggestion:
     mapping = resolve(feed, header, len(columns))
+    known = {} if header is None else mapping.columns
     weighed = [
         (confidence, at, field, reasons)
         for field in mapping.fields
         for at, column in enumerate(columns)
-        for confidence, reasons in [_weigh(feed, field, column, known=mapping.columns.get(field.name) == at)]
+        for confidence, reasons in [_weigh(feed, field, column, known=known.get(field.name) == at)]
         if confidence >= _SURE
     ]
     taken: dict[int, SuggestedColumn] = {}
@@ -161,7 +163,7 @@ def _fit(feed: Feed, columns: Sequence[_Column], header: tuple[str, ...] | None,
         columns=proposed,
         missing=missing,
         ignored=tuple(column.header or str(at + 1) for at, column in enumerate(columns) if at not in taken),
-        mapping=_to_keep(proposed, mapping.columns, with_header=header is not None),
+        mapping=_to_keep(proposed, known, with_header=header is not None),
     )
 
 

@@ -46,6 +46,16 @@ def test_columns_are_proposed_by_words_and_by_what_their_values_look_like(tmp_pa
     assert (found.missing, found.ignored) == ((), ("Room",))
 
 
+def test_a_header_in_another_language_is_still_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "export.csv"
+    path.write_text("Nummer;Name;Vorname;Tel1;Tel2;Email_Adr\n77;Lee;Ann;919-555-0101;;a@example.org\n")
+    (found,) = suggest(path, CATALOGUE, feed="students")
+    columns = {column.field: column.header for column in found.columns}
+    assert columns["phone"] == "Tel1"
+    assert columns["email"] == "Email_Adr"
+    assert found.mapping.headers["phone"] == "Tel1"
+
+
 def test_what_is_proposed_can_be_kept_and_then_imports_the_file(tmp_path: Path) -> None:
     path = tmp_path / "export.csv"
     path.write_text(FOREIGN)
@@ -67,6 +77,7 @@ def test_without_a_header_values_alone_propose_what_they_can(tmp_path: Path) -> 
     path = tmp_path / "export.csv"
     path.write_text("".join(f"1{n},Ann,Lee,91955501{n},a{n}@example.org\n" for n in range(10, 40)))
     (found,) = suggest(path, CATALOGUE, feed="students")
+    assert all(column.confidence <= 0.7 for column in found.columns)
     columns = {column.field: column.position for column in found.columns}
     assert columns["phone"] == 3
     assert columns["email"] == 4

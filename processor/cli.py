@@ -188,6 +188,43 @@ def reject(
         typer.echo(f"Asked for: {requests.reject(here.db, run_id, reason=reason, actor=audit.operator())}")
 
 
+@feeds.command("suggest")
+def suggest_(
+    context: typer.Context,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A file of the district's.")
+    ],
+    feed: Annotated[str | None, typer.Option(metavar="FEED", help="Only for this feed.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Propose what a file holds and which column is which, and say how sure that is. Nothing is kept."""
+    from processor.suggestion import suggest
+
+    here = installation(context)
+    if feed is not None and feed not in here.catalogue:
+        raise UsageError(f"There is no feed {feed!r}. `landingzone feeds list` names all.")
+    found = suggest(file, here.catalogue, feed=feed)
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    if not found:
+        typer.echo("This looks like none of the feeds.")
+    for one in found[:3]:
+        typer.echo(f"{one.feed}: {one.confidence:.0%} sure")
+        rows = [
+            {**asdict(column), "sure": f"{column.confidence:.0%}", "at": column.position + 1} for column in one.columns
+        ]
+        headings = {"at": "COLUMN", "header": "HEADER", "field": "FIELD", "sure": "SURE", "reasons": "BECAUSE"}
+        print_listing(rows, headings, as_json=False, empty="No column fits.")
+        if one.missing:
+            typer.echo(f"Nothing fits: {', '.join(one.missing)}")
+        kept = [f'{name}="{header}"' for name, header in one.mapping.headers.items()]
+        kept += [f"--position {name}={at + 1}" for name, at in one.mapping.positions.items()]
+        if kept:
+            typer.echo(f"To keep it: landingzone feeds map ACCOUNT {one.feed} {' '.join(kept)}")
+        typer.echo("")
+
+
 @feeds.command()
 def retire(
     context: typer.Context,

@@ -226,3 +226,24 @@ def test_serve_says_that_its_port_is_taken_and_ends(night: Any) -> None:
         done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60, env=environment)
     assert done.returncode == 1
     assert "sftpd does not start" in done.stderr
+
+
+def test_what_is_suggested_for_an_odd_file_can_be_kept_and_imports_it(night: Any, tmp_path: Path) -> None:
+    import shlex
+
+    rows = [
+        f"{number},Al{number},Lee{number},206555{number},01{number % 3},al{number}@example.org"
+        for number in range(1000, 1030)
+    ]
+    content = "\r\n".join(["Perm ID,Pupil First,Pupil Surname,Call This,Bldg,Mail", *rows, ""]).encode()
+    file = tmp_path / "odd.csv"
+    file.write_bytes(content)
+    suggested = command(night, "feeds", "suggest", str(file), "--feed", "students")
+    assert suggested.returncode == 0, suggested.stderr
+    assert "sure" in suggested.stdout
+    (line,) = (line for line in suggested.stdout.splitlines() if line.startswith("To keep it: landingzone "))
+    kept = line.removeprefix("To keep it: landingzone ").replace("ACCOUNT", "springfield")
+    assert command(night, *shlex.split(kept)).returncode == 0
+    night.start()
+    told = night.receipt(night.land("students.csv", content))
+    assert (told["outcome"], told["rows"]["added"]) == ("imported", 30)

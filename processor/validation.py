@@ -338,6 +338,7 @@ class Validator:
         self._note_days(values, masks)
         blank: dict[str, pl.Series] = {}
         left_out: dict[int, pl.Series] = {}
+        warned: dict[tuple[str, str], pl.Series] = {}
         for rule, where in broken:
             if rule.effect is _Effect.REJECT:
                 continue
@@ -346,9 +347,12 @@ class Validator:
             if rule.effect is _Effect.LEAVE_OUT:
                 told = told & ~left_out[number] if number in left_out else told
                 left_out[number] = left_out[number] | told if number in left_out else told
-            self._warn(rule.code, name, values["line"].filter(told))
+            before = warned.get((rule.code, name))
+            warned[rule.code, name] = told if before is None else before | told
             if rule.effect is _Effect.BLANK:
                 blank[name] = blank[name] | where if name in blank else where
+        for (code, name), where in warned.items():
+            self._warn(code, name, values["line"].filter(where))
         for number, where in left_out.items():
             self._keep(values.filter(where), masks.filter(where), number=number)
             group = [field.name for field in self._fields if field.number == number]

@@ -2,15 +2,20 @@
 
 import datetime as dt
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from landingzone.feed import FeedError, load_catalogue
 from landingzone.kept_mapping import KeptMapping
 from processor.examination import Examined, examine
+from processor.reading import Limits
 from processor.records import Records
 
 CATALOGUE = load_catalogue()
@@ -466,3 +471,88 @@ def test_records_have_exactly_what_the_account_keeps_whatever_the_batches(examin
             assert one.rows.columns == list(one.feed.field_names)
             assert one.rows.dtypes == [pl.String] * len(one.feed.field_names)
             assert one.feed == CATALOGUE[one.feed.name]
+
+
+VALUES = {
+    "attendance": (
+        "Student ID,Reason,Date,Periods,Period 1,Period 2",
+        (
+            ("1001", "1002", ""),
+            ("ILL", "LATE", ""),
+            ("11/23/2026", "2026-11-23", "11/24/26", "", "2/30/2026"),
+            ("1,2", "2", "", "1-3"),
+            ("", "", "X", "1", "A"),
+            ("", "", "X", "2"),
+        ),
+    ),
+    "guardians": (
+        GUARDIANS,
+        (
+            ("1001", "1002", ""),
+            ("G1", "G2", "1001", ""),
+            ("Mother", "Father", ""),
+            ("Ann", "Ann", ""),
+            ("Lee",),
+            ("9195550101", "919-555-0102", "555"),
+            ("", "a@example.org", "a@"),
+        ),
+    ),
+    "families": (
+        header("Guardian 1", "Guardian 2"),
+        (
+            ("1001", "1002", "1003", ""),
+            ("Amy",),
+            ("Lee",),
+            ("G1", "G2", ""),
+            ("Ann", "Ann", "Bea"),
+            ("Lee",),
+            ("Mother",),
+            ("9195550101", "9195550102", "555"),
+            ("G1", "G3", "1001", "", ""),
+            ("Bob", ""),
+            ("Lee",),
+            ("Father",),
+            ("9195550103", "", "55"),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("feed", VALUES)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32), size=st.integers(1, 25))
+def test_counts_add_up_and_the_stretches_in_which_a_file_is_read_change_nothing(
+    examined: Examine, feed: str, seed: int, size: int
+) -> None:
+    dice = Random(seed)
+    names, choices = VALUES[feed]
+    lines = [",".join(f'"{dice.choice(each)}"' for each in choices) for _ in range(size)]
+    whole = examined(feed, names, *lines)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("processor.reading.text.HEAD_BYTES", 400)
+        patch.setattr("processor.reading.opening.Limits", partial(Limits, batch_bytes=1))
+        pieces = examined(feed, names, *lines)
+    assert told(pieces) == told(whole)
+    assert whole.read == size
+    assert whole.rejected == sum(whole.reject_counts.values()) == len(whole.rejects)
+    for one in whole.records:
+        assert one.rows.height == one.rows.select(one.feed.key).unique().height
+        assert one.rows.select(pl.all().is_null().any()).row(0) == (False,) * one.rows.width
+        day = [] if one.covers is None else one.rows.join(one.covers, on=one.covers.columns, how="anti").rows()
+        assert day == []
+    gone = whole.read - whole.rejected - whole.collapsed
+    assert gone == 0 or whole.records[0].rows.height > 0
+
+
+def told(found: Examined) -> tuple[Any, ...]:
+    said = [
+        (
+            one.feed.name,
+            one.rows.rows(),
+            sorted(set(one.kept.rows())),
+            one.keep_all,
+            None if one.covers is None else sorted(one.covers.rows()),
+        )
+        for one in found.records
+    ]
+    return said, found.rejects, warnings(found), found.read, found.rejected, found.collapsed

@@ -231,9 +231,11 @@ def test_serve_says_that_its_port_is_taken_and_ends(night: Any) -> None:
 def test_what_is_suggested_for_an_odd_file_can_be_kept_and_imports_it(night: Any, tmp_path: Path) -> None:
     import shlex
 
+    names = [
+        f"{first}{last}" for first in ("Al", "Bo", "Cy", "Di", "Ed") for last in ("an", "ix", "ena", "or", "us", "y")
+    ]
     rows = [
-        f"{number},Al{number},Lee{number},206555{number},01{number % 3},al{number}@example.org"
-        for number in range(1000, 1030)
+        f"{1000 + at},{name},Mc{name},{2065550000 + at},01{at % 3},{name}@example.org" for at, name in enumerate(names)
     ]
     content = "\r\n".join(["Perm ID,Pupil First,Pupil Surname,Call This,Bldg,Mail", *rows, ""]).encode()
     file = tmp_path / "odd.csv"

@@ -28,6 +28,9 @@ AllHeld = Annotated[
     bool, typer.Option("--all-held", help="All that are held, as in the week in which schools roll over.")
 ]
 
+HeldOf = Annotated[str | None, typer.Option(help="With --all-held: only this account's.")]
+HeldFor = Annotated[str | None, typer.Option(help="With --all-held: only runs held for this reason.")]
+
 
 class Rows(StrEnum):
     """What becomes of a retired source's rows."""
@@ -146,8 +149,8 @@ def approve(
     context: typer.Context,
     run: ManyRuns = None,
     held: AllHeld = False,
-    account: Annotated[str | None, typer.Option(help="With --all-held: only this account's.")] = None,
-    code: Annotated[str | None, typer.Option(help="With --all-held: only runs held for this reason.")] = None,
+    account: HeldOf = None,
+    code: HeldFor = None,
 ) -> None:
     """Approve held runs as they are shown; one that has become worse meanwhile is held again."""
     from processor import requests
@@ -177,8 +180,8 @@ def reject(
     reason: Annotated[str, typer.Option(help="Why; the customer reads it.")],
     run: ManyRuns = None,
     held: AllHeld = False,
-    account: Annotated[str | None, typer.Option(help="With --all-held: only this account's.")] = None,
-    code: Annotated[str | None, typer.Option(help="With --all-held: only runs held for this reason.")] = None,
+    account: HeldOf = None,
+    code: HeldFor = None,
 ) -> None:
     """Reject held runs."""
     from processor import requests

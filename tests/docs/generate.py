@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from landingzone.cli import app
 from landingzone.feed import Feed, Field, load_catalogue
 from landingzone.settings import ENV_PREFIX, Settings
-from processor import codes, guards, receipt
+from processor import codes, guards, integrity, receipt
 from processor.run import RETRYABLE, SUPERSEDABLE, TRANSITIONS, Outcome, State
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
@@ -211,6 +211,14 @@ def codes_page() -> Iterator[str]:
         yield from ("", f"## {heading}", "", said, "")
         rows = ((f"`{each.code}`", each.doc, each.message) for each in codes.ALL if each.kind is kind)
         yield from _table(("Code", "When", "What the customer reads"), rows)
+    yield from (
+        "",
+        "## Between files",
+        "",
+        "Warnings about what the account's files say together; `accounts integrity` lists them all.",
+        "",
+    )
+    yield from _table(("Code", "When"), ((f"`{code}`", said) for code, said in integrity.CODES.items()))
     yield from ("", "## Holds", "", "The run waits for an operator; see `hold`, whose sentence gives the figures.", "")
     yield from _table(("Code", "When"), ((f"`{code}`", said) for code, said in guards.CODES.items()))
 

@@ -61,7 +61,7 @@ def show(
 ) -> None:
     """Show a feed's columns: names they are known by, what is required, limits."""
     found = _feed(installation(context), feed)
-    rows = [_column(found, name) for name in found.field_names]
+    rows = [_column(found, name) for name in found.column_names]
     if as_json:
         print_json(
             {"name": found.name, "title": found.title, "mode": found.mode.value, "key": found.key, "fields": rows}
@@ -178,9 +178,17 @@ def _feed(here: Installation, name: str) -> Feed:
 
 def _pair(feed: Feed, text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
-    if not equals or not value.strip() or name not in feed.field_names:
-        raise UsageError(f"{text!r}: write FIELD=VALUE with a field of {feed.name}: {', '.join(feed.field_names)}.")
+    if not equals or not value.strip() or not _has_column(feed, name):
+        raise UsageError(f"{text!r}: write FIELD=VALUE with a field of {feed.name}: {', '.join(feed.column_names)}.")
     return name, value.strip()
+
+
+def _has_column(feed: Feed, name: str) -> bool:
+    try:
+        feed.field(name)
+    except KeyError:
+        return False
+    return True
 
 
 def _number(text: str) -> int:

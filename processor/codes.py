@@ -41,6 +41,19 @@ class Code:
 _REJECT, _WARNING, _TOLERATED, _UNREADABLE = Severity.REJECT, Severity.WARNING, Severity.TOLERATED, Severity.UNREADABLE
 
 ALL: tuple[Code, ...] = (
+    # --- the columns
+    Code(
+        "columns_changed",
+        _TOLERATED,
+        "The columns are not those of the last file: {field}. Tell us if that was not meant.",
+        "The header has other columns, or the same in another order, than the last file that was applied.",
+    ),
+    Code(
+        "columns_unused",
+        _TOLERATED,
+        "These columns were not used: {field}.",
+        "Columns whose header names no field.",
+    ),
     # --- a value of the row
     Code(
         "required_empty",

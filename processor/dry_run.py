@@ -44,7 +44,6 @@ def dry_run(here: Installation, file: Path, *, feed: str, account: str | None = 
     except UnreadableFile as unreadable:
         judged = Verdict(Outcome.REJECTED, str(unreadable))
     else:
-        found.tell(report)
         form = standings.form(declared, source, reading)
         judged = _judge(here, declared, found, report, source, account, form=form)
     report.reason = judged.reason
@@ -85,6 +84,7 @@ def _judge(
                 standing = standings.of(tx, source_id)
                 last = runs.find(tx, standing.run) if standing.run else None
                 same_file = (standing.sha256, standing.form) == (report.sha256, form)
+    found.tell(report, last_header=runs.header_of(last))
     early = verdict.on_rows(feed, found, known_source=last is not None)
     if early is not None:
         return early

@@ -15,6 +15,7 @@ import polars as pl
 from landingzone.feed import Feed
 from landingzone.kept_mapping import KeptMapping
 from processor import mapping
+from processor.columns import notes as column_notes
 from processor.reading import OpenedFile, UnreadableFile, open_file
 from processor.receipt import REJECTS_SHOWN, Report
 from processor.records import Records
@@ -66,8 +67,8 @@ class Examined:
     open_quote_at_end: bool
     last_line_damaged: bool
 
-    def tell(self, report: Report) -> None:
-        """Put what was found into a receipt's report."""
+    def tell(self, report: Report, *, last_header: Sequence[str] | None = None) -> None:
+        """Put what was found into a receipt's report; `last_header` is that of the file that the source stands at."""
         report.rows["read"] = self.read
         report.rows["accepted"] = self.read - self.rejected
         report.rows["rejected"] = self.rejected
@@ -75,7 +76,8 @@ class Examined:
         report.rejects = list(self.rejects)
         report.reject_counts = dict(self.reject_counts)
         report.warnings = list(self.warnings)
-        report.tolerated = list(self.tolerated)
+        report.tolerated = [*self.tolerated, *column_notes(self.header, last_header, self.ignored)]
+        report.header = list(self.header) if self.header is not None else None
 
 
 def examine(

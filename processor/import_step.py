@@ -146,7 +146,7 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
         )
     except UnreadableFile as unreadable:
         return Verdict(Outcome.REJECTED, str(unreadable)), None
-    found.tell(report)
+    found.tell(report, last_header=runs.header_of(last))
     _advance(here, run, State.READ)
     early = verdict.on_rows(feed, found, known_source=last is not None)
     if early is not None:

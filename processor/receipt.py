@@ -58,6 +58,7 @@ class Report:
     warnings: list[dict[str, Any]] = field(default_factory=list)
     tolerated: list[dict[str, str]] = field(default_factory=list)
     hold: dict[str, Any] | None = None
+    header: list[str] | None = None
     resumed: bool = False
     reason: str = ""
 
@@ -81,7 +82,7 @@ def repeat(last: Run, report: Report) -> bool:
         return False
     accepted = said["rows"]["accepted"] - said["rows"]["collapsed"]
     report.rows |= {name: said["rows"][name] for name in ("read", "accepted", "collapsed")} | {"unchanged": accepted}
-    report.warnings, report.tolerated = said["warnings"], said["tolerated"]
+    report.warnings, report.tolerated, report.header = said["warnings"], said["tolerated"], said["header"]
     return True
 
 

@@ -83,7 +83,7 @@ def reconcile(records: Records, *, mode: Mode, standing: pl.DataFrame) -> Change
     differs = ~pl.all_horizontal(same) if same else pl.lit(value=False)
     active = standing.filter(pl.col("active"))
     missing = active.join(rows, on=key, how="anti")
-    if records.covers is not None:
+    if records.covers is not None and mode is Mode.EVENTS:
         missing = missing.join(records.covers.unique(), on=records.covers.columns, how="semi")
     removed = missing.join(records.kept.select(key).unique(), on=key, how="anti")
     if records.keep_all or mode is Mode.DELTA:

@@ -214,6 +214,11 @@ def rows_read(run: Run | None) -> int | None:
     return run.report["rows"]["read"] if run is not None and run.report is not None else None
 
 
+def header_of(run: Run | None) -> list[str] | None:
+    """The header line that a run has read; None for no run, or a file without one."""
+    return run.report.get("header") if run is not None and run.report is not None else None
+
+
 def newest_of_source(tx: sa.Connection, source_id: int) -> Run | None:
     """The run of a source's newest landing that has an outcome."""
     query = _QUERY.where(runs.c.source_id == source_id, runs.c.outcome.is_not(None))

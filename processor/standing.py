@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from landingzone.feed import Feed, Mode
+from landingzone.feed import Feed
 from landingzone.source import Source
 from landingzone.tables import sources
 from processor.account_reading import Reading
@@ -38,9 +38,9 @@ _RULES_VERSION = "1"
 def form(feed: Feed, source: Source, reading: Reading) -> str:
     """A hash of how a source's file is read: the declaration, the mode, the mapping, the options, the rules.
 
-    Of events also the day: a row without a date means another one tomorrow.
+    Where a row without a date means the day of landing, also that day: tomorrow it is another file.
     """
-    day = reading.effective_date if source.mode == Mode.EVENTS else None
+    day = reading.effective_date if feed.depends_on_landing_day else None
     parts = (_RULES_VERSION, source.mode, source.mapping, reading.options, day, feed)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 

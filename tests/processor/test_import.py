@@ -326,3 +326,18 @@ def test_a_first_file_that_is_cut_inside_its_last_line_is_held(desk: Any, studen
     told = desk.bring("students.csv", students(20)[:-30])
     assert (told["outcome"], told["hold"]["code"]) == ("held", "truncated")
     assert ids(desk) == []
+
+
+def test_the_receipt_says_which_columns_are_new_gone_moved_or_not_used(desk: Any, students: Students) -> None:
+    desk.bring("students.csv", students(20))
+    told = desk.bring("students.csv", students(20).replace(b"Grade", b"Shoe Size"))
+    said = {note["code"]: note["message"] for note in told["tolerated"]}
+    assert "Shoe Size" in said["columns_unused"]
+    assert "new: Shoe Size; gone: Grade" in said["columns_changed"]
+    again = desk.bring("students.csv", students(21).replace(b"Grade", b"Shoe Size"))
+    assert "columns_changed" not in {note["code"] for note in again["tolerated"]}
+    moved = desk.bring(
+        "students.csv",
+        students(22).replace(b"Grade", b"Shoe Size").replace(b"First Name,Last Name", b"Last Name,First Name"),
+    )
+    assert "another order" in next(note["message"] for note in moved["tolerated"] if note["code"] == "columns_changed")

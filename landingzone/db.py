@@ -119,6 +119,16 @@ def prepare_sqlite(engine: sa.Engine, *, durability: Durability = "full", driver
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+def is_busy(error: BaseException | None) -> bool:
+    """Whether the error, or one that it came from, says that another writer has kept us waiting too long."""
+    while error is not None:
+        original: Any = getattr(error, "orig", None) or error
+        if isinstance(original, sqlite3.Error) and getattr(original, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def is_disk_full(error: BaseException | None) -> bool:
     """Whether the error, or one that it came from, says that the disk is full."""
     while error is not None:

@@ -12,7 +12,7 @@ import structlog
 from landingzone import landing_record
 from landingzone.account import Accounts
 from landingzone.clock import iso, now
-from landingzone.db import is_disk_full
+from landingzone.db import is_busy, is_disk_full
 from landingzone.feed import Mode
 from landingzone.source import Source
 from processor import account_data, archive, receipt, reverting, verdict
@@ -36,11 +36,20 @@ _EVENTS = {outcome: f"run.{outcome.value}" for outcome in Outcome}
 
 @dataclass(frozen=True)
 class Application:
-    """Changes that are to be applied to a source, what it stands at after them, and the runs that they undo."""
+    """What is to be applied to a source.
+
+    Attributes:
+        source_id: the source's number.
+        changes: of its records, by kind.
+        standing: what it stands at afterwards.
+        ends_older: a full file makes older ones that are held or failed pointless.
+        undone: the runs that the changes undo.
+    """
 
     source_id: int
     changes: Sequence[Changes]
     standing: Standing
+    ends_older: bool = False
     undone: Sequence[Run] = ()
 
 
@@ -51,8 +60,10 @@ def claim(here: Context, run: Run) -> None:
     """Take the file out of the inbox (or back out of the archive, for a further attempt) into the run's own folder."""
     present = here.zone.claim(run.landing) or archive.restore(here.zone, run.landing)
     _advance(here, run, State.CLAIMED)
-    if not present:
+    if not present and run.attempt == 1:
         _commit(here, run, Report(), Verdict(Outcome.WITHDRAWN))
+    elif not present:
+        _commit(here, run, Report(), Verdict(Outcome.FAILED, "The archive no longer holds the file."))
 
 
 def bring_in(here: Context, run: Run) -> None:
@@ -65,6 +76,8 @@ def bring_in(here: Context, run: Run) -> None:
     except runs.TakenOver:
         raise
     except Exception as error:
+        if is_busy(error):
+            raise  # another import is still at work: this one begins again, it has not failed
         full = is_disk_full(error)
         log.error("run.error", reason="disk_full" if full else "internal", exc_info=error)
         archive.drop_staging(here.zone, run)
@@ -127,7 +140,8 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
         last = runs.find(tx, before.run) if before.run else None
     reading = reading_of(account, run.landing.landed_at)
     after = Standing(run.id, report.sha256, standings.form(feed, source, reading))
-    if before.landing_id is not None and before.landing_id > run.landing_id:
+    late = before.landing_id is not None and before.landing_id > run.landing_id
+    if late and mode is not Mode.EVENTS:
         return Verdict(Outcome.SUPERSEDED), None
     same_file = last is not None and (before.sha256, before.form) == (after.sha256, after.form)
     if same_file and last is not None and receipt.repeat(last, report):
@@ -156,8 +170,11 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
 
     with here.db.read() as tx:
         rows = [account_data.rows_of(tx, records.feed, source_id) for records in found.records]
+        newer = runs.days_since(tx, source_id, run) if late else []
+    said = [records.but_for(newer) for records in found.records]
+    report.days = said[0].days
     changes = tuple(
-        reconcile(records, mode=mode, standing=standing) for records, standing in zip(found.records, rows, strict=True)
+        reconcile(records, mode=mode, standing=standing) for records, standing in zip(said, rows, strict=True)
     )
     changes[0].tell(report)
     for one in changes:
@@ -176,7 +193,8 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
         same_file=same_file,
     )
     judged = verdict.on_changes(compared, account.guards(here.settings.guards), request=run.request)
-    return judged, Application(source_id, changes, after) if judged.applies else None
+    application = Application(source_id, changes, before if late else after, ends_older=mode is Mode.FULL)
+    return judged, application if judged.applies else None
 
 
 def _undo(here: Context, run: Run, report: Report) -> tuple[Verdict, Application]:
@@ -195,7 +213,7 @@ def _undo(here: Context, run: Run, report: Report) -> tuple[Verdict, Application
         one.tell(report)
     reason = f"{len(undone) - 1} newer files were undone with it." if len(undone) > 1 else ""
     after = Standing(before, None, None)
-    return Verdict(Outcome.REVERTED, reason), Application(undone_run.source_id, changes, after, undone)
+    return Verdict(Outcome.REVERTED, reason), Application(undone_run.source_id, changes, after, undone=undone)
 
 
 def _recognise(here: Context, run: Run, source: Source) -> int:
@@ -247,7 +265,6 @@ def _apply(tx: sa.Connection, run: Run, what: Application) -> None:
         account_data.change(tx, one.feed, what.source_id, run.serial, one.reactivated)
         account_data.end(tx, one.feed, what.source_id, run.serial, one.deactivated)
     standings.set_to(tx, what.source_id, what.standing)
-    if what.undone:
-        runs.end_undone(tx, run, what.undone)
-    else:
+    runs.end_undone(tx, run, what.undone)
+    if what.ends_older:
         runs.supersede_older(tx, run, what.source_id)

@@ -2,7 +2,8 @@
 associations. Pure data between validating and reconciling.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -28,3 +29,16 @@ class Records:
     kept: pl.DataFrame
     keep_all: bool
     covers: pl.DataFrame | None = None
+
+    @property
+    def days(self) -> list[str]:
+        """The days (ISO) of which the file says the whole truth; empty for other than events."""
+        return sorted(self.covers.to_series().unique()) if self.covers is not None else []
+
+    def but_for(self, days: Sequence[str]) -> "Records":
+        """The same without these days: newer files have said the truth of them."""
+        if not days or self.covers is None:
+            return self
+        (name,) = self.covers.columns
+        others = ~pl.col(name).is_in(list(days))
+        return replace(self, rows=self.rows.filter(others), covers=self.covers.filter(others))

@@ -214,6 +214,12 @@ def rows_read(run: Run | None) -> int | None:
     return run.report["rows"]["read"] if run is not None and run.report is not None else None
 
 
+def days_since(tx: sa.Connection, source_id: int, run: Run) -> list[str]:
+    """The days (ISO) of which newer files of a source than a run's have said the whole truth."""
+    newer = (one for one in applied_to(tx, source_id) if one.landing_id > run.landing_id and one.report is not None)
+    return sorted({day for one in newer for day in (one.report or {}).get("days", [])})
+
+
 def header_of(run: Run | None) -> list[str] | None:
     """The header line that a run has read; None for no run, or a file without one."""
     return run.report.get("header") if run is not None and run.report is not None else None

@@ -143,3 +143,18 @@ def test_a_missing_partner_is_a_warning_that_resolves_when_its_file_comes(
         "enrollments.csv", csv("Student ID,School ID#,Section#,Instructor", "1000,001,M1,X", "9999,001,M1,X")
     )
     assert [warning["code"] for warning in told["warnings"]] == []
+
+
+def test_an_older_attendance_file_that_comes_late_speaks_only_for_days_of_which_no_newer_one_has_spoken(
+    desk: Any,
+) -> None:
+    header = "Student ID,Absence Date,Reason,Periods"
+    older = desk.night.land("attendance.csv", csv(header, "1,01/29/2026,SICK,1", "1,01/30/2026,SICK,1"))
+    desk.bring("attendance.csv", csv(header, "2,01/30/2026,LATE,2"))
+    told = desk.take(older)
+    assert (told["outcome"], told["rows"]["added"]) == ("imported", 1)
+    days = {(row[0], day) for row in active(desk, "attendance") for day in row if str(day).startswith("2026-01")}
+    assert days == {("1", "2026-01-29"), ("2", "2026-01-30")}
+    latest = desk.night.receipts / "latest-attendance.receipt.json"
+    assert '"LATE"' not in latest.read_text()
+    assert older.id not in latest.read_text()

@@ -12,7 +12,7 @@ from processor import account_data, archive, receipt, verdict
 from processor import run as runs
 from processor import standing as standings
 from processor.account_reading import reading_of
-from processor.examination import Examined, UnreadableFile, examine
+from processor.examination import Examined, UnreadableFile
 from processor.receipt import Report
 from processor.reconcile import reconcile
 from processor.run import Outcome, Run
@@ -29,18 +29,11 @@ def dry_run(here: Installation, file: Path, *, feed: str, account: str | None = 
     if declared is None:
         raise LandingZoneError(f"There is no feed {feed!r}. `landingzone feeds list` names all.")
     source = _source(here, declared, file.name, account)
-    reading = reading_of(here.accounts.get(account) if account else None, now())
+    reading = reading_of(here.accounts.get(account) if account else None, source, now())
     report = Report(source=source.name, feed=feed)
     report.sha256, report.bytes = archive.sha256_of(file)
     try:
-        found = examine(
-            file,
-            name=file.name,
-            feed=declared,
-            kept=source.mapping,
-            options=reading.options,
-            effective_date=reading.effective_date,
-        )
+        found = reading.examine(file, name=file.name, feed=declared)
     except UnreadableFile as unreadable:
         judged = Verdict(Outcome.REJECTED, str(unreadable))
     else:

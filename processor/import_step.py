@@ -20,7 +20,7 @@ from processor import run as runs
 from processor import standing as standings
 from processor.account_reading import reading_of
 from processor.context import Context
-from processor.examination import UnreadableFile, examine
+from processor.examination import UnreadableFile
 from processor.integrity import warnings_for
 from processor.receipt import Report
 from processor.reconcile import Changes, reconcile
@@ -138,7 +138,7 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
     with here.db.read() as tx:
         before = standings.of(tx, source_id)
         last = runs.find(tx, before.run) if before.run else None
-    reading = reading_of(account, run.landing.landed_at)
+    reading = reading_of(account, source, run.landing.landed_at)
     after = Standing(run.id, report.sha256, standings.form(feed, source, reading))
     late = before.landing_id is not None and before.landing_id > run.landing_id
     if late and mode is not Mode.EVENTS:
@@ -149,15 +149,7 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
 
     staging = archive.fresh_staging(here.zone, run)
     try:
-        found = examine(
-            path,
-            name=run.file,
-            feed=feed,
-            kept=source.mapping,
-            options=reading.options,
-            effective_date=reading.effective_date,
-            rejects_to=staging / "rejects.csv",
-        )
+        found = reading.examine(path, name=run.file, feed=feed, rejects_to=staging / "rejects.csv")
     except UnreadableFile as unreadable:
         return Verdict(Outcome.REJECTED, str(unreadable)), None
     found.tell(report, last_header=runs.header_of(last))

@@ -41,7 +41,7 @@ def form(feed: Feed, source: Source, reading: Reading) -> str:
     Where a row without a date means the day of landing, also that day: tomorrow it is another file.
     """
     day = reading.effective_date if feed.depends_on_landing_day else None
-    parts = (_RULES_VERSION, source.mode, source.mapping, reading.options, day, feed)
+    parts = (_RULES_VERSION, source.mode, reading.kept, reading.options, day, feed)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

@@ -21,7 +21,7 @@ MOMENTS = {
     "hash": ("processor.archive", "sha256_of"),
     "recognise": ("processor.import_step", "_recognise"),
     "staging": ("processor.archive", "fresh_staging"),
-    "examine": ("processor.import_step", "examine"),
+    "examine": ("processor.account_reading", "examine"),
     "reconcile": ("processor.import_step", "reconcile"),
     "save_changes": ("processor.reconcile", "Changes.save"),
     "fsync_staging": ("processor.archive", "fsync_staging"),

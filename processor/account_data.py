@@ -60,9 +60,14 @@ def ensure_tables(db: Database, catalogue: Catalogue) -> None:
 def rows_of(tx: sa.Connection, feed: Feed, source_id: int) -> pl.DataFrame:
     """Every row of a source: the feed's fields (String), and `active` (Boolean)."""
     table = table_of(feed)
-    query = sa.select(*(table.c[name] for name in feed.field_names), table.c.ended_run.is_(None).label("active"))
-    found = tx.execute(query.where(table.c.source_id == source_id)).fetchall()
-    return pl.DataFrame([tuple(row) for row in found], schema=no_rows(feed).schema, orient="row")
+    active = sa.case((table.c.ended_run.is_(None), 1), else_=0)
+    query = sa.select(*(table.c[name] for name in feed.field_names), active.label("active"))
+    result = tx.execute(query.where(table.c.source_id == source_id))
+    assert result.cursor is not None
+    found = result.cursor.fetchall()  # plain tuples: a row object for each would cost half of the time
+    result.close()
+    schema: dict[str, type[pl.DataType]] = {**dict.fromkeys(feed.field_names, pl.String), "active": pl.Int64}
+    return pl.DataFrame(found, schema=schema, orient="row").with_columns(pl.col("active").cast(pl.Boolean))
 
 
 def no_rows(feed: Feed) -> pl.DataFrame:

@@ -292,6 +292,19 @@ def service(request: pytest.FixtureRequest, account: str) -> Service:
     return dataclasses.replace(shared, account=account, log_from=len(shared.log_lines()))
 
 
+@pytest.fixture(scope="session")
+def need() -> Callable[[str], str]:
+    """Gives the path of a program; without it the test is skipped, which in CI is a failure."""
+
+    def path_of(program: str) -> str:
+        path = shutil.which(program)
+        if path is None:
+            pytest.skip(f"{program} is not installed")
+        return path
+
+    return path_of
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """CI installs everything that a test needs: there, a skipped test is a failed one."""

@@ -217,8 +217,10 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_readme_says_what_every_folder_is(repository: Path, document: MakeDocument) -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=repository, capture_output=True, text=True, check=False)
+def test_the_readme_says_what_every_folder_is(
+    repository: Path, document: MakeDocument, need: Callable[[str], str]
+) -> None:
+    listed = subprocess.run([need("git"), "ls-files"], cwd=repository, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("this is no clone")
     folders = {line.partition("/")[0] for line in listed.stdout.splitlines() if "/" in line}

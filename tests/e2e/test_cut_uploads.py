@@ -64,8 +64,8 @@ def test_the_tcp_connection_breaks(service: Any, client: Any, whole: bytes) -> N
     assert_landed_whole(service, whole)
 
 
-def test_the_client_is_killed(service: Any, client: Any, whole: bytes) -> None:
-    command = ("sftp", *client.options, "-q", "-l", "4000", "-b", "-", "-P", str(service.port))
+def test_the_client_is_killed(service: Any, client: Any, whole: bytes, need: Callable[[str], str]) -> None:
+    command = (need("sftp"), *client.options, "-q", "-l", "4000", "-b", "-", "-P", str(service.port))
     killed = subprocess.Popen(
         [*command, f"{client.account}@127.0.0.1"],
         cwd=client.folder,

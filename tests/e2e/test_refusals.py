@@ -223,9 +223,9 @@ def test_an_agent_and_a_display_are_not_forwarded(service: Any, client: Any) -> 
     assert "agent" not in sockets.stdout
 
 
-def test_the_server_offers_nothing_else(service: Any, client: Any) -> None:
+def test_the_server_offers_nothing_else(service: Any, client: Any, need: Callable[[str], str]) -> None:
     done = subprocess.run(
-        ["ssh", *client.options, "-v", "-p", str(service.port), f"{client.account}@127.0.0.1", "-s", "sftp"],
+        [need("ssh"), *client.options, "-v", "-p", str(service.port), f"{client.account}@127.0.0.1", "-s", "sftp"],
         input=b"",
         capture_output=True,
         check=False,

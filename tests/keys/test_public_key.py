@@ -43,14 +43,15 @@ def line(ed25519: asyncssh.SSHKey) -> str:
 @pytest.mark.parametrize(("algorithm", "options", "bits"), ACCEPTED)
 @pytest.mark.parametrize("form", ["openssh", "rfc4716"])
 def test_every_accepted_kind_is_read_in_both_forms(
-    algorithm: str, options: dict[str, int], bits: int, form: str, tmp_path: Path
+    algorithm: str, options: dict[str, int], bits: int, form: str, tmp_path: Path, need: Callable[[str], str]
 ) -> None:
     private = asyncssh.generate_private_key(algorithm, comment="me@school", **options)
     key = PublicKey.parse(private.export_public_key(form))
     assert (key.algorithm, key.bits, key.comment) == (algorithm, bits, "me@school")
     file = tmp_path / "key.pub"
     file.write_text(f"{key.line} {key.comment}\n")
-    told = subprocess.run(["ssh-keygen", "-l", "-f", file], capture_output=True, text=True, check=True).stdout
+    command = [need("ssh-keygen"), "-l", "-f", file]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert told.startswith(f"{bits} {key.fingerprint} me@school")
 
 
@@ -63,9 +64,9 @@ def test_keys_on_security_keys_are_read(ed25519: asyncssh.SSHKey) -> None:
     assert key.bits == 256
 
 
-def test_a_block_made_by_openssh_is_read(line: str, tmp_path: Path) -> None:
+def test_a_block_made_by_openssh_is_read(line: str, tmp_path: Path, need: Callable[[str], str]) -> None:
     (tmp_path / "key.pub").write_text(line)
-    command = ["ssh-keygen", "-e", "-m", "RFC4716", "-f", tmp_path / "key.pub"]
+    command = [need("ssh-keygen"), "-e", "-m", "RFC4716", "-f", tmp_path / "key.pub"]
     block = subprocess.run(command, capture_output=True, check=True).stdout
     assert PublicKey.parse(block).line == " ".join(line.split()[:2])
 

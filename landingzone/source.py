@@ -145,6 +145,9 @@ class Sources:
         with self._db.write() as tx:
             account_id = _account_id(tx, account)
             self._put(tx, account_id, source)
+            schools = sa.and_(sources.c.account_id == account_id, sources.c.part_of == source.name)
+            same = {"pattern": pattern, "mode": source.mode, "priority": priority, "due": source.due}
+            tx.execute(sources.update().where(schools).values(**same, empty_means=empty_means))
             details = {
                 "pattern": pattern,
                 "feed": feed.name,

@@ -125,3 +125,14 @@ def test_a_retired_source_is_expected_no_longer_and_can_come_back(district: Inst
     assert district.sources.match("springfield", "staff.csv") is not None
     with pytest.raises(LandingZoneError, match="no source 'nothing'"):
         district.sources.get("springfield", "nothing")
+
+
+def test_what_is_declared_anew_of_a_pattern_holds_for_its_schools_too(district: Installation) -> None:
+    expect(district, "students_{school}.csv")
+    found = district.sources.match("springfield", "students_1.csv")
+    assert found is not None
+    with district.db.write() as tx:
+        district.sources.id_of(tx, district.accounts.get("springfield").id, found)
+    expect(district, "students_{school}.csv", priority=7, mode=Mode.DELTA)
+    (school,) = district.sources.schools_of("springfield", "students_{school}")
+    assert (school.priority, school.mode) == (7, "delta")

@@ -67,11 +67,6 @@ class Intake:
         for run in waiting:
             self._enqueue(run.id, run.landing)
 
-    @property
-    def has_dropped(self) -> bool:
-        """Whether a file that was put in by hand is still being looked at."""
-        return bool(self._dropped)
-
     def _take(self, landing: Landing) -> None:
         run_id = f"{landing.id}:1"
         if run_id in self._enqueued:

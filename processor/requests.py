@@ -18,11 +18,14 @@ def retry(db: Database, run_id: str, *, actor: str) -> str:
 def approve(db: Database, run_id: str, *, actor: str) -> str:
     """Approve a held run as it was shown: it is computed again, and held again if it has become worse.
 
+    A file may be held for several reasons, one after the other: what was approved of it before stays approved.
     Raises RunError if the run is not held.
     """
     with db.read() as tx:
-        hold = (runs.get(tx, run_id).report or {}).get("hold") or {}
-    request = {"kind": "approve", "code": hold.get("code"), "figures": hold.get("figures", {})}
+        run = runs.get(tx, run_id)
+    hold = (run.report or {}).get("hold")
+    before = run.request["holds"] if run.request is not None and run.request["kind"] == "approve" else []
+    request = {"kind": "approve", "holds": [*before, *([hold] if hold else [])]}
     return _ask(db, run_id, request, allowed=(Outcome.HELD,), actor=actor)
 
 

@@ -91,8 +91,8 @@ class Run:
         state: how far it is.
         outcome: how it ended; None before that.
         owner: the process that works on it, or did last.
-        request: what an operator asked this attempt for: {"kind": "retry"}, {"kind": "approve", "code", "figures"} (the
-            hold as it was shown), {"kind": "reject", "reason"}, {"kind": "revert", "through"}; None for a landing's
+        request: what an operator asked this attempt for: {"kind": "retry"}, {"kind": "approve", "holds"} (each
+            as it was shown), {"kind": "reject", "reason"}, {"kind": "revert", "through"}; None for a landing's
             first attempt.
         report: the receipt's body, once there is an outcome.
     """

@@ -341,3 +341,15 @@ def test_the_receipt_says_which_columns_are_new_gone_moved_or_not_used(desk: Any
         students(22).replace(b"Grade", b"Shoe Size").replace(b"First Name,Last Name", b"Last Name,First Name"),
     )
     assert "another order" in next(note["message"] for note in moved["tolerated"] if note["code"] == "columns_changed")
+
+
+def test_a_file_that_is_held_for_two_reasons_is_applied_once_both_are_approved(desk: Any, students: Students) -> None:
+    desk.bring("students.csv", students(40))
+    landing = desk.night.land("students.csv", students(10)[:-2])
+    codes = []
+    for _ in range(2):
+        codes.append(desk.take(landing)["hold"]["code"])
+        requests.approve(desk.context.db, landing.id, actor="operator")
+    assert codes == ["truncated", "many_deactivated"]
+    assert desk.take(landing)["outcome"] == "imported"
+    assert len(ids(desk)) == 10

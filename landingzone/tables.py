@@ -1,4 +1,4 @@
-"""The control tables: accounts, sources, keys, audit, landings, runs.
+"""The control tables: accounts, sources, keys and what else opens an account, the audit trail, landings, runs.
 
 Alembic's migrations make them; a test holds the two equal. Times are UTC, ISO 8601 text, so that they sort and read
 the same on every database.
@@ -72,8 +72,64 @@ keys = sa.Table(
     sa.Column("last_used_at", sa.String(24)),
     sa.Column("last_used_from", sa.String(64)),
     sa.Column("last_used_client", sa.String(255)),
+    sa.Column("revoked_reason", sa.String(255), nullable=False, server_default=""),
+    sa.Column("new_in_rotation", sa.ForeignKey("key_rotations.id"), index=True),
+    sa.Column("old_in_rotation", sa.ForeignKey("key_rotations.id"), index=True),
     sa.Index(None, "account_id", "fingerprint"),
 )
+"""`new_in_rotation`, `old_in_rotation`: the rotation that brought the key, and the one that replaces it."""
+
+key_rotations = sa.Table(
+    "key_rotations",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
+    sa.Column("started_at", sa.String(24), nullable=False),
+    sa.Column("started_by", sa.String(255), nullable=False),
+    sa.Column("overlap_ends_at", sa.String(24), nullable=False),
+    sa.Column("uses_wanted", sa.Integer, nullable=False),
+    sa.Column("uses", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("ended_at", sa.String(24)),
+    sa.Column("ended_because", sa.String(16)),
+)
+"""A key takes the place of others: once it was used so often, or the overlap has ended."""
+
+certificate_authorities = sa.Table(
+    "certificate_authorities",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("account_id", sa.ForeignKey("accounts.id")),
+    sa.Column("fingerprint", sa.String(64), nullable=False, index=True),
+    sa.Column("algorithm", sa.String(64), nullable=False),
+    sa.Column("bits", sa.Integer, nullable=False),
+    sa.Column("public_key", sa.Text, nullable=False),
+    sa.Column("label", sa.String(255), nullable=False, server_default=""),
+    sa.Column("added_at", sa.String(24), nullable=False),
+    sa.Column("added_by", sa.String(255), nullable=False),
+    sa.Column("removed_at", sa.String(24)),
+    sa.Column("removed_by", sa.String(255)),
+    sa.Column("removed_reason", sa.String(255), nullable=False, server_default=""),
+    sa.Column("last_used_at", sa.String(24)),
+    sa.Column("last_used_from", sa.String(64)),
+    sa.Column("last_used_client", sa.String(255)),
+)
+"""Whose certificates open an account; without `account_id` every account that the certificate names."""
+
+certificate_revocations = sa.Table(
+    "certificate_revocations",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("ca_fingerprint", sa.String(64), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("value", sa.String(255), nullable=False),
+    sa.Column("reason", sa.String(255), nullable=False, server_default=""),
+    sa.Column("added_at", sa.String(24), nullable=False),
+    sa.Column("added_by", sa.String(255), nullable=False),
+    sa.Column("lifted_at", sa.String(24)),
+    sa.Column("lifted_by", sa.String(255)),
+    sa.Index(None, "kind", "value"),
+)
+"""Certificates that open no more: by `serial` or `key_id` of one authority, or by the `fingerprint` of their key."""
 
 audit = sa.Table(
     "audit",
@@ -84,8 +140,34 @@ audit = sa.Table(
     sa.Column("action", sa.String(64), nullable=False),
     sa.Column("account", sa.String(32), nullable=False, server_default=""),
     sa.Column("detail", sa.JSON, nullable=False),
+    sa.Column("previous_hash", sa.String(64), nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
     sa.Index(None, "account"),
 )
+"""A chain: `hash` covers the record and `previous_hash`. Triggers refuse to change or remove records."""
+
+audit_head = sa.Table(
+    "audit_head",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("last_id", sa.Integer, nullable=False),
+    sa.Column("records", sa.Integer, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+)
+"""One row: where the chain ends. Who appends locks it first; triggers let it only go forward."""
+
+refused_logins = sa.Table(
+    "refused_logins",
+    metadata,
+    sa.Column("minute", sa.String(24), primary_key=True),
+    sa.Column("address", sa.String(64), primary_key=True),
+    sa.Column("account", sa.String(32), primary_key=True),
+    sa.Column("reason", sa.String(32), primary_key=True),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("last_at", sa.String(24), nullable=False),
+    sa.Index(None, "account", "minute"),
+)
+"""Sums: a flood makes counts grow, not rows."""
 
 landings = sa.Table(
     "landings",

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format bench bench-latency bench-import lock clean
+.PHONY: demo test lint format bench bench-latency bench-import bench-door lock clean
 
 demo: .venv/.installed   ## the main job on sample data, from a key pair to the receipts
 	$(BIN)/landingzone demo
@@ -20,13 +20,16 @@ format: .venv/.installed ## put the code into its form
 	$(BIN)/ruff check -q --fix-only
 	$(BIN)/ruff format -q
 
-bench: bench-latency bench-import ## the paired benchmarks; each prints a table
+bench: bench-latency bench-import bench-door ## the paired benchmarks; each prints a table
 
 bench-latency: .venv/.installed ## from the client's close to the receipt
 	$(BIN)/python bench/latency.py
 
 bench-import: .venv/.bench ## rows per second and peak memory of an import, beside the peers; ROWS=35000000 on demand
 	$(BIN)/python bench/import_speed.py $(ROWS)
+
+bench-door: .venv/.installed ## the front door beside OpenSSH's sshd; DOOR="--quick uploads" for a part in small
+	$(BIN)/python bench/door.py $(DOOR)
 
 .PHONY: docs
 docs: .venv/.installed   ## docs/reference, from what the code declares

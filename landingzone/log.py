@@ -5,10 +5,12 @@ ids, counts and codes only.
 """
 
 import logging
+import os
 import sys
 import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -19,8 +21,14 @@ from landingzone.settings import LogSettings
 _QUIET = ("asyncssh", "alembic", "dbos", "watchdog", "paramiko", "asyncio", "sqlalchemy")
 
 
-def configure(settings: LogSettings, *, service: str, stream: TextIO | None = None) -> None:
-    """Set up structlog and the standard library's logging for this process, once, in main."""
+Note = Callable[[Mapping[str, Any]], None]
+
+
+def configure(settings: LogSettings, *, service: str, stream: TextIO | None = None, note: Note | None = None) -> None:
+    """Set up structlog and the standard library's logging for this process, once, in main.
+
+    `note` gets every event of ours, also those below the level that is written: metrics count them.
+    """
     out = stream or sys.stderr
     readable = settings.format == "console" or (settings.format == "auto" and out.isatty())
     level = logging.getLevelNamesMapping()[settings.level.upper()]
@@ -31,9 +39,10 @@ def configure(settings: LogSettings, *, service: str, stream: TextIO | None = No
         _frames_only,
     )
     render: Processor = structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer()
+    formatter = _ForJournal if _is_journal(out) else structlog.stdlib.ProcessorFormatter
     handler = logging.StreamHandler(out)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+        formatter(
             foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _service(service), render],
         )
@@ -44,11 +53,45 @@ def configure(settings: LogSettings, *, service: str, stream: TextIO | None = No
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            *([_noted(note, level)] if note else []),
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(min(level, logging.INFO) if note else level),
         cache_logger_on_first_use=True,
     )
+
+
+def _noted(note: Note, level: int) -> Processor:
+    """Pass every event on before those below the level are dropped."""
+
+    def noted(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        note({**structlog.contextvars.get_contextvars(), **event})
+        if logging.getLevelNamesMapping().get(method.upper(), logging.ERROR) < level:  # `exception` is an error
+            raise structlog.DropEvent
+        return event
+
+    return noted
+
+
+class _ForJournal(structlog.stdlib.ProcessorFormatter):
+    """Each line with its priority before it, as systemd's journal takes it off: `journalctl -p warning` finds it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        grave = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+        priority = next((priority for level, priority in grave if record.levelno >= level), 7)
+        return f"<{priority}>{super().format(record)}"
+
+
+def _is_journal(out: TextIO) -> bool:
+    """Whether what is written goes straight to systemd's journal (sd-daemon(3): JOURNAL_STREAM)."""
+    try:
+        info = os.fstat(out.fileno())
+    except (OSError, ValueError):  # no file of the system's, as in tests
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{info.st_dev}:{info.st_ino}"
 
 
 def _frames_only(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

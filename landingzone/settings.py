@@ -91,6 +91,24 @@ class LogSettings(_Section):
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is written.")
 
 
+class StatusSettings(_Section):
+    """Metrics, health and readiness, over HTTP."""
+
+    enabled: bool = Field(False, description="Serve /metrics, /healthz and /readyz.")
+    host: str = Field("127.0.0.1", description="Address to serve them on. There is no password: keep it on loopback.")
+    door_port: int = Field(9722, ge=0, le=65535, description="TCP port of the front door's; 0 takes a free one.")
+    processor_port: int = Field(9723, ge=0, le=65535, description="TCP port of the import's; 0 takes a free one.")
+    refresh_seconds: float = Field(
+        5,
+        gt=0,
+        description="Interval at which disk, database and queue are looked at; asking more often costs nothing.",
+    )
+    stalled_seconds: float = Field(
+        120, gt=0, description="A part whose main loop has not turned for so long is not healthy, and is restarted."
+    )
+    floor_mebibytes: int = Field(256, ge=0, description="With less room than this on the disk a part is not ready.")
+
+
 class Settings(BaseSettings):
     """Everything that can be set."""
 
@@ -114,6 +132,7 @@ class Settings(BaseSettings):
     processor: ProcessorSettings = ProcessorSettings()
     guards: GuardSettings = GuardSettings()
     log: LogSettings = LogSettings()
+    status: StatusSettings = StatusSettings()
     feeds: dict[str, dict[str, Any]] = Field(
         {}, description="The operator's own feeds, declared like the built-in ones."
     )

@@ -50,11 +50,13 @@ def mount(app: typer.Typer) -> None:
 def processor(context: typer.Context) -> None:
     """Run the import step alone: watch the inboxes, import, write receipts."""
     from landingzone import log
+    from landingzone.metrics import Metrics, Part
     from processor.service import serve
 
     here = installation(context)
-    log.configure(here.settings.log, service="processor")
-    serve(here.settings, here.db)
+    metrics = Metrics(Part.PROCESSOR)
+    log.configure(here.settings.log, service="processor", note=metrics.note)
+    serve(here.settings, here.db, metrics)
 
 
 def show_account(context: typer.Context, account: AccountName, as_json: AsJson = False) -> None:

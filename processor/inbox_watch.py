@@ -72,6 +72,11 @@ class InboxWatch:
             log.error("watch.died")
             self.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether events are noticed."""
+        return self._observer is not None and self._observer.is_alive()
+
     def stop(self) -> None:
         """Watch no more."""
         if self._observer is not None and self._observer.is_alive():

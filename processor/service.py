@@ -13,6 +13,7 @@ import structlog
 from landingzone.db import Database, is_disk_full
 from landingzone.errors import LandingZoneError
 from landingzone.feed import load_catalogue
+from landingzone.metrics import Metrics
 from landingzone.settings import Settings
 from landingzone.source import Sources
 from landingzone.zone import FILE_MODE, Zone
@@ -22,6 +23,7 @@ from processor.durable import Durable
 from processor.durable_steps import durable_steps, wait_for_room
 from processor.inbox_watch import InboxWatch
 from processor.intake import Intake
+from processor.processor_status import ProcessorStatus
 
 log = structlog.get_logger()
 
@@ -49,8 +51,11 @@ def open_context(settings: Settings, db: Database) -> Context:
     )
 
 
-def serve(settings: Settings, db: Database) -> None:
-    """Run until SIGTERM or SIGINT; what is under way then is finished, or taken up at the next start."""
+def serve(settings: Settings, db: Database, metrics: Metrics) -> None:
+    """Run until SIGTERM or SIGINT; what is under way then is finished, or taken up at the next start.
+
+    `metrics` is what the log is counted into.
+    """
     stopping = threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -75,8 +80,11 @@ def serve(settings: Settings, db: Database) -> None:
     durable.start()
     watch.start()
     log.info("processor.started", node=settings.node, workers=settings.processor.workers)
-    _work(here, Intake(here, durable), watch, stopping)
+    status = ProcessorStatus(here, watch, metrics, lock=lock.fileno())
+    status.start()
+    _work(here, Intake(here, durable), watch, stopping, status)
     log.info("processor.stopping")
+    status.stop()
     watch.stop()
     durable.stop(drain_seconds=int(settings.door.drain_seconds))
     log.info("processor.stopped")
@@ -107,16 +115,19 @@ def hold_node_lock(settings: Settings) -> IO[bytes]:
     return lock
 
 
-def _work(here: Context, intake: Intake, watch: InboxWatch, stopping: threading.Event) -> None:
+def _work(here: Context, intake: Intake, watch: InboxWatch, stopping: threading.Event, status: ProcessorStatus) -> None:
     settings = here.settings.processor
     next_scan = next_requested = next_sweep = 0.0
     while not stopping.is_set():
         try:
             present = time.monotonic()
+            status.beat()
             if present >= next_scan:
+                status.scan_begins(late=present - next_scan if next_scan else 0.0)
                 watch.revive()
                 here.zone.take_reserve(here.settings.reserve_mebibytes)
                 intake.scan()
+                status.scan_ended()
                 next_scan = present + settings.rescan_seconds
             if present >= next_requested:
                 intake.take_requested()

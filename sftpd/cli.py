@@ -21,6 +21,7 @@ def sftpd(
     import uvloop
 
     from landingzone import log
+    from landingzone.metrics import Metrics, Part
     from sftpd.server import run
 
     here = installation(context)
@@ -29,5 +30,6 @@ def sftpd(
         door = here.settings.door.model_copy(update=given)
         here = Installation(**{**here.given, "door": door})
     here.db.migrate()
-    log.configure(here.settings.log, service="sftpd")
-    uvloop.run(run(here))
+    metrics = Metrics(Part.DOOR)
+    log.configure(here.settings.log, service="sftpd", note=metrics.note)
+    uvloop.run(run(here, metrics=metrics))

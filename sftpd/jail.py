@@ -120,7 +120,9 @@ class Jail(SFTPServer):
 
     def write(self, file_obj: object, offset: int, data: bytes) -> int:
         """Write all of the data."""
-        return _writable(file_obj).write(offset, data)
+        written = _writable(file_obj).write(offset, data)
+        self._receiving.received_bytes += written
+        return written
 
     async def fsync(self, file_obj: object) -> None:
         """Put on the disk what has come (OpenSSH's put -f)."""

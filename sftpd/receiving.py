@@ -75,6 +75,7 @@ class Receiving:
         self.recent = Recent(settings.remember_minutes)
         self.stopping = False
         self.last_change = 0.0
+        self.received_bytes = 0
         self._db = db
         self._notes = notes
         self._expectation = expectation
@@ -327,6 +328,11 @@ class Receiving:
     def busy(self) -> bool:
         """Whether an upload is open or on its way into the inbox."""
         return bool(self._live or self._work)
+
+    @property
+    def open_uploads(self) -> int:
+        """How many uploads are open."""
+        return len(self._live)
 
     def give_up(self) -> list[str]:
         """The server stops: every open upload is cut and can be resumed later; the ids of those."""

@@ -18,7 +18,8 @@ from landingzone.account import AccountError, check_account_name
 from landingzone.command import Installation
 from landingzone.db import Database
 from landingzone.errors import LandingZoneError
-from sftpd import handler
+from landingzone.metrics import Metrics, Part
+from sftpd import door_status, handler
 from sftpd.expectation import Expectation
 from sftpd.host_key import load_host_keys
 from sftpd.jail import Jail
@@ -230,8 +231,10 @@ class Connection(asyncssh.SSHServer):
         )
 
 
-async def run(here: Installation, *, stop: asyncio.Event | None = None) -> None:
+async def run(here: Installation, *, stop: asyncio.Event | None = None, metrics: Metrics | None = None) -> None:
     """Serve until SIGTERM or SIGINT (or `stop` is set), then let uploads under way finish, for a bounded time.
+
+    `metrics` is what the log is counted into.
 
     Raises DoorError if the address is taken, HostKeyError without a host key.
     """
@@ -244,11 +247,15 @@ async def run(here: Installation, *, stop: asyncio.Event | None = None) -> None:
     await door.receiving.take_up()
     acceptor = await door.listen()
     housekeeping = asyncio.create_task(door.keep_house())
+    status = door_status.status_of(here, door, acceptor, metrics or Metrics(Part.DOOR))
+    pulse = asyncio.create_task(door_status.keep_beating(status))
+    status.start()
     _log.info("door.opened", host=door.settings.host, port=acceptor.get_port())
     try:
         await stop.wait()
     finally:
         _log.info("door.closing", connections=len(door.connections))
+        status.stop()
         acceptor.close()
         housekeeping.cancel()
         given_up = await door.drain()
@@ -256,6 +263,7 @@ async def run(here: Installation, *, stop: asyncio.Event | None = None) -> None:
             connection.close()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(acceptor.wait_closed(), 2)
+        pulse.cancel()
         door.readers.shutdown(wait=False, cancel_futures=True)
         door.writers.shutdown(wait=True)
         _log.info("door.closed", given_up=given_up)

@@ -1,4 +1,4 @@
-"""Generates docs/reference from what the code declares: feeds, settings, commands, codes, outcomes and states.
+"""Generates docs/reference from what the code declares: feeds, settings, commands, codes, outcomes and states, metrics.
 
 `make docs` runs it. The output depends on nothing but the code: fixed width, no colours, defaults as declared.
 It stands among the tests because it needs every part, which no part may import (the arrows of the design).
@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from landingzone.cli import app
 from landingzone.feed import Feed, Field, load_catalogue
+from landingzone.metrics import METRICS
 from landingzone.settings import ENV_PREFIX, Settings
 from processor import codes, guards, integrity, receipt
 from processor.run import RETRYABLE, SUPERSEDABLE, TRANSITIONS, Outcome, State
@@ -33,6 +34,7 @@ def pages() -> dict[str, str]:
         "settings.md": settings_page(),
         "commands.md": commands_page(),
         "codes.md": codes_page(),
+        "metrics.md": metrics_page(),
         "runs.md": runs_page(),
     }
     return {name: "\n".join([_MADE, "", *lines]).rstrip() + "\n" for name, lines in made.items()}
@@ -245,6 +247,22 @@ def runs_page() -> Iterator[str]:
     yield from ("", "## States", "", "Each state with those from which it is entered.", "")
     entered = ((f"`{state}`", _names(TRANSITIONS.get(state, ())) or "(a file has landed)") for state in State)
     yield from _table(("State", "Entered from"), entered)
+
+
+# Metrics
+
+
+def metrics_page() -> Iterator[str]:
+    """Every metric that /metrics tells."""
+    yield from ("# Metrics", "")
+    yield "What `/metrics` of the front door (`door`) and of the import (`processor`) tell Prometheus, where"
+    yield "[status] is enabled. Beside these stand `process_*`: CPU, memory, open files, start of the process."
+    yield ""
+    columns = ("Metric", "Kind", "Labels", "Of", "Meaning")
+    rows = (
+        (f"`{one.full_name}`", one.kind.value, _names(one.labels), ", ".join(one.parts), one.said) for one in METRICS
+    )
+    yield from _table(columns, rows)
 
 
 # Writing

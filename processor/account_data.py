@@ -4,7 +4,7 @@ A row says by number which run first saw it, last changed it, and ended it (deac
 0: its source was retired). What an operator adds to a declaration becomes a column here; nothing is ever dropped.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 import polars as pl
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from landingzone.db import Database
 from landingzone.feed import Catalogue, Feed
 from landingzone.tables import sources
+from processor.rows import Rows
 
 RETIRED = 0
 """Stands for a run's number where an operator has retired a source together with its rows."""
@@ -75,25 +76,27 @@ def no_rows(feed: Feed) -> pl.DataFrame:
     return pl.DataFrame(schema={**dict.fromkeys(feed.field_names, pl.String), "active": pl.Boolean})
 
 
-def add(tx: sa.Connection, feed: Feed, source_id: int, run: int, rows: pl.DataFrame) -> None:
+def add(tx: sa.Connection, feed: Feed, source_id: int, run: int, rows: Rows) -> None:
     """Insert rows that the source has never listed."""
-    _write(tx, table_of(feed).insert(), rows, source_id=source_id, first_run=run, changed_run=run, ended_run=None)
+    names = {name: name for name in feed.field_names}
+    same = {"source_id": source_id, "first_run": run, "changed_run": run, "ended_run": None}
+    _write(tx, table_of(feed).insert(), rows, names, **same)
 
 
-def change(tx: sa.Connection, feed: Feed, source_id: int, run: int, rows: pl.DataFrame) -> None:
+def change(tx: sa.Connection, feed: Feed, source_id: int, run: int, rows: Rows) -> None:
     """Give rows that the source has listed before their present values, and make them active."""
     table = table_of(feed)
     others = [name for name in feed.field_names if name not in feed.key]
     values: dict[str, sa.BindParameter[str]] = {name: sa.bindparam(f"new_{name}") for name in others}
     statement = table.update().values(**values, changed_run=sa.bindparam("by_run"), ended_run=sa.null())
-    renamed = rows.select(feed.field_names).rename({name: f"new_{name}" for name in others} | _as_key(feed))
-    _write(tx, statement.where(*_is_row(feed)), renamed, by_run=run, of_source=source_id)
+    names = {name: f"new_{name}" for name in others} | _as_key(feed)
+    _write(tx, statement.where(*_is_row(feed)), rows, names, by_run=run, of_source=source_id)
 
 
-def end(tx: sa.Connection, feed: Feed, source_id: int, run: int, keys: pl.DataFrame) -> None:
+def end(tx: sa.Connection, feed: Feed, source_id: int, run: int, keys: Rows) -> None:
     """Deactivate the rows of these keys."""
     statement = table_of(feed).update().values(ended_run=sa.bindparam("by_run")).where(*_is_row(feed))
-    _write(tx, statement, keys.select(feed.key).rename(_as_key(feed)), by_run=run, of_source=source_id)
+    _write(tx, statement, keys, _as_key(feed), by_run=run, of_source=source_id)
 
 
 def end_all(tx: sa.Connection, catalogue: Catalogue, source_ids: Iterable[int]) -> int:
@@ -146,15 +149,27 @@ def _is_row(feed: Feed) -> Iterable[sa.ColumnElement[bool]]:
         yield table.c[name] == sa.bindparam(parameter)
 
 
-def _write(tx: sa.Connection, statement: sa.Insert | sa.Update, rows: pl.DataFrame, **same: int | None) -> None:
-    """Execute a statement for each row, in bounded slices; `same` are parameters that all rows share."""
-    if not rows.height:
-        return
-    rows = rows.with_columns(pl.lit(value, dtype=pl.Int64).alias(name) for name, value in same.items())
-    compiled = statement.compile(dialect=tx.dialect, column_keys=rows.columns)
+def _write(
+    tx: sa.Connection,
+    statement: sa.Insert | sa.Update,
+    rows: Rows,
+    names: Mapping[str, str],
+    **same: int | None,
+) -> None:
+    """Execute a statement for each row, in bounded slices.
+
+    `names` maps the rows' columns to the statement's parameters; `same` are parameters that all rows share.
+    """
+    compiled = statement.compile(dialect=tx.dialect, column_keys=[*names.values(), *same])
     order = compiled.positiontup  # the driver's order of parameters, where it goes by position; else by name
     for piece in rows.iter_slices(_WRITTEN_AT_ONCE):
+        if not piece.height:
+            continue
+        renamed = piece.select(
+            *(pl.col(column).alias(parameter) for column, parameter in names.items()),
+            *(pl.lit(value, dtype=pl.Int64).alias(parameter) for parameter, value in same.items()),
+        )
         if order is None:
-            tx.execute(statement, piece.to_dicts())
+            tx.execute(statement, renamed.to_dicts())
         else:
-            tx.exec_driver_sql(str(compiled), piece.select(order).rows())
+            tx.exec_driver_sql(str(compiled), renamed.select(order).rows())

@@ -6,12 +6,10 @@ A half file or a changed export must not deactivate a district (design, Feeds). 
 from dataclasses import dataclass
 from typing import Any
 
-import polars as pl
-
-from landingzone.feed import Feed, Kind, Mode
+from landingzone.feed import Feed, Mode
 from landingzone.settings import GuardSettings
+from processor.changes import Changes
 from processor.examination import Examined
-from processor.reconcile import Changes
 
 CODES = {
     "no_rows": "The file has no rows at all.",
@@ -109,17 +107,16 @@ def check_truncation(settings: GuardSettings, found: Examined, *, resumed: bool,
 def check_contacts(settings: GuardSettings, changes: Changes) -> Hold | None:
     """Wrong numbers call wrong parents: many contacts that change at once, or one number that suddenly serves many."""
     listed = changes.unchanged + changes.changed.height
-    for field in changes.feed.fields:
-        if field.kind in {Kind.PHONE, Kind.EMAIL} and field.name not in changes.feed.key:
-            differ = changes.changed.filter(pl.col(field.name) != pl.col(f"old_{field.name}")).height
-            if listed >= settings.contacts_from_rows and differ > settings.contacts_share * listed:
-                return Hold(
-                    "contacts_changed",
-                    f"{field.label} would change in {differ:,} of {listed:,} {changes.feed.name} records "
-                    f"({differ / listed:.0%}); more than {settings.contacts_share:.0%} at once waits for an operator. "
-                    "See whether columns were exchanged or rows shifted; if it is right, ask for an approval.",
-                    {f"changed_{field.name}": differ},
-                )
+    for name, differ in changes.contacts_changed.items():
+        if listed >= settings.contacts_from_rows and differ > settings.contacts_share * listed:
+            label, share = changes.feed.field(name).label, settings.contacts_share
+            return Hold(
+                "contacts_changed",
+                f"{label} would change in {differ:,} of {listed:,} {changes.feed.name} records "
+                f"({differ / listed:.0%}); more than {share:.0%} at once waits for an operator. "
+                "See whether columns were exchanged or rows shifted; if it is right, ask for an approval.",
+                {f"changed_{name}": differ},
+            )
     now, before = changes.busiest
     if now >= settings.shared_phone and now > 2 * before:
         return Hold(

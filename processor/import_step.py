@@ -19,11 +19,12 @@ from processor import account_data, archive, receipt, reverting, verdict
 from processor import run as runs
 from processor import standing as standings
 from processor.account_reading import reading_of
+from processor.changes import Changes
 from processor.context import Context
 from processor.examination import UnreadableFile
 from processor.integrity import warnings_for
 from processor.receipt import Report
-from processor.reconcile import Changes, reconcile
+from processor.reconcile import reconcile
 from processor.run import Outcome, Run, State
 from processor.standing import Standing
 from processor.verdict import Compared, Verdict
@@ -170,8 +171,7 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
     )
     changes[0].tell(report)
     for one in changes:
-        if not one.empty:
-            one.save(staging / f"changes.{one.feed.name}.parquet")
+        one.save(staging)
     archive.fsync_staging(staging)
     _advance(here, run, State.RECONCILED)
     compared = Compared(

@@ -1,69 +1,10 @@
 """Reconciling: what a file's accepted rows change in what its source stands at. Pure; frames in, frames out."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import polars as pl
 
 from landingzone.feed import Feed, Kind, Mode
-from processor.receipt import Report
+from processor.changes import Changes
 from processor.records import Records
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What applying a file would do to its source's records of one feed.
-
-    Attributes:
-        feed: whose records these are.
-        added: rows never listed before; the feed's fields.
-        changed: active rows whose values differ; the feed's fields with their new values, and beside each that is not
-            of the key `old_<field>`.
-        reactivated: rows that had been deactivated and are listed again; like `changed`.
-        deactivated: active rows that the file no longer lists; the feed's fields, last values.
-        unchanged: how many active rows are listed as they are.
-        standing: how many rows of the source are active before.
-        kept: how many rows stay active although they are not listed among the accepted: a row that names them was
-            rejected, or the key of some rejected row could not be read.
-        busiest: how many rows the file gives to the phone number that it gives most rows, and how many active rows
-            that number had before.
-    """
-
-    feed: Feed
-    added: pl.DataFrame
-    changed: pl.DataFrame
-    reactivated: pl.DataFrame
-    deactivated: pl.DataFrame
-    unchanged: int
-    standing: int
-    kept: int
-    busiest: tuple[int, int] = (0, 0)
-
-    @property
-    def empty(self) -> bool:
-        """Whether applying would change nothing."""
-        return not (self.added.height or self.changed.height or self.reactivated.height or self.deactivated.height)
-
-    def tell(self, report: Report) -> None:
-        """Add the counts to a receipt's report; a reactivated row counts as added, too."""
-        report.rows["added"] += self.added.height + self.reactivated.height
-        report.rows["reactivated"] += self.reactivated.height
-        report.rows["changed"] += self.changed.height
-        report.rows["unchanged"] += self.unchanged
-        report.rows["deactivated"] += self.deactivated.height
-
-    def save(self, path: Path) -> None:
-        """Write every changed row as Parquet (zstd): `change` says what happened to it, `old_*` what it was before."""
-        frames = [
-            frame.with_columns(pl.lit(name).alias("change"))
-            for name, frame in (
-                ("added", self.added),
-                ("changed", self.changed),
-                ("reactivated", self.reactivated),
-                ("deactivated", self.deactivated),
-            )
-        ]
-        pl.concat(frames, how="diagonal").write_parquet(path, compression="zstd")
 
 
 def reconcile(records: Records, *, mode: Mode, standing: pl.DataFrame) -> Changes:

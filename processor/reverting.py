@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from landingzone.feed import Catalogue, Feed
 from landingzone.zone import Zone
 from processor import run as runs
-from processor.reconcile import Changes
+from processor.changes import Changes
 from processor.run import Run, RunError
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from landingzone.feed import Feed, Mode
 from landingzone.settings import GuardSettings
 from processor import guards
+from processor.changes import Changes
 from processor.examination import Examined
 from processor.guards import Hold
-from processor.reconcile import Changes
 from processor.run import Outcome
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from landingzone.feed import Feed, load_catalogue
 from processor.duplicates import Seen
+from processor.key_table import KeyTable
 from processor.mapping import resolve
 from processor.reading import Batch, Damage
 from processor.validation import Checked, Options, Validator
@@ -195,8 +196,8 @@ def test_keys_seen_are_found_again_like_in_a_dictionary(seed: int, most: int) ->
 def test_keys_seen_are_found_again_where_all_pile_up_at_the_tables_end(
     part: int, at_start: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Seen, "_WENT_ROUND", at_start)
-    monkeypatch.setattr(Seen, "_PLACED_AT_ONCE", 500)
+    monkeypatch.setattr(KeyTable, "_WENT_ROUND", at_start)
+    monkeypatch.setattr(KeyTable, "_PLACED_AT_ONCE", 500)
     seen = Seen()
     rng = np.random.default_rng(part)
     keys = np.uint64(2**64 - 1) - rng.permutation(2000).astype(np.uint64) * np.uint64(2**50 // part)

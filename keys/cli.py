@@ -95,12 +95,87 @@ def show(context: typer.Context, account: AccountName, key: Which, as_json: AsJs
 
 
 @keys.command()
-def revoke(context: typer.Context, account: AccountName, key: Which) -> None:
-    """Close the door for a key of an account, at once and for good."""
+def revoke(
+    context: typer.Context,
+    account: AccountName,
+    key: Which,
+    reason: Annotated[str, typer.Option(help="Why; stands with the key and in the audit trail.")] = "",
+) -> None:
+    """Close the door for a key of an account, at once and for good; its open sessions end, too."""
     from keys.store import Keys
 
-    gone = Keys(installation(context).db).revoke(account, key, actor=audit.operator())
+    gone = Keys(installation(context).db).revoke(account, key, reason=reason, actor=audit.operator())
     typer.echo(f"Key {gone.id} no longer opens {account}: {gone.fingerprint}.")
+
+
+@keys.command()
+def rotate(
+    context: typer.Context,
+    account: AccountName,
+    file: Annotated[Path, typer.Argument(metavar="NEW", help="The new .pub file, or - for standard input.")],
+    overlap: Annotated[
+        str, typer.Option(metavar="TIME", help="How long the old key opens at most: days or hours, like 14d or 36h.")
+    ] = "14d",
+    uses: Annotated[int, typer.Option(min=1, max=1000, help="Logins with the new key that end it earlier.")] = 3,
+    replaces: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="The key that goes, if there are several; repeatable.")
+    ] = None,
+    label: Annotated[str, typer.Option(help="What a person calls it; the key's own comment by default.")] = "",
+    expires: Annotated[str, typer.Option(metavar="DATE", help="The new key's last day (UTC).")] = "",
+    networks: Annotated[
+        list[str] | None, typer.Option("--from", metavar="CIDR", help="Where the new key may come from; repeatable.")
+    ] = None,
+) -> None:
+    """Let a new key take the place of an old one, which opens until the new one was used, or the overlap ends."""
+    from keys.public_key import PublicKey
+    from keys.store import Keys
+
+    begun = Keys(installation(context).db).rotate(
+        account,
+        PublicKey.parse(_read(file)),
+        overlap=_span(overlap),
+        uses=uses,
+        replaces=tuple(replaces or ()),
+        label=label,
+        expires_at=_end_of(expires) if expires else None,
+        networks=tuple(part for text in networks or () for part in text.split(",")),
+        actor=audit.operator(),
+    )
+    old = ", ".join(map(str, begun.old_keys))
+    typer.echo(f"Key {begun.new_key} opens {account}: {begun.new_fingerprint}.")
+    typer.echo(
+        f"Key {old} opens it until that one was used {uses} times, at most until {begun.overlap_ends_at}. "
+        f"`landingzone keys rotations {account}` says where this stands."
+    )
+
+
+@keys.command()
+def rotations(
+    context: typer.Context,
+    account: Annotated[str | None, typer.Argument(metavar="[ACCOUNT]", help="Only this account's.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say where each rotation stands, the newest first."""
+    import dataclasses
+
+    from keys.store import Keys
+
+    columns = {
+        "account": "ACCOUNT",
+        "state": "STATE",
+        "old_keys": "OLD KEYS",
+        "new_key": "NEW KEY",
+        "used": "USED",
+        "overlap_ends_at": "OVERLAP ENDS",
+        "new_last_used_at": "NEW LAST USED",
+        "old_last_used_at": "OLD LAST USED",
+        "ended_at": "ENDED",
+    }
+    found = Keys(installation(context).db).rotations(account)
+    rows = [
+        {**dataclasses.asdict(one), "state": one.state, "used": f"{one.uses} of {one.uses_wanted}"} for one in found
+    ]
+    print_listing(rows, columns, as_json=as_json, empty="No rotations.")
 
 
 def _rows(here: Installation, account: str | None) -> list[dict[str, object]]:
@@ -108,8 +183,9 @@ def _rows(here: Installation, account: str | None) -> list[dict[str, object]]:
 
     from keys.store import Keys
 
-    at = now()
-    return [{**dataclasses.asdict(key), "state": key.state(at)} for key in Keys(here.db).of(account)]
+    store, at = Keys(here.db), now()
+    store.settle()
+    return [{**dataclasses.asdict(key), "state": key.state(at)} for key in store.of(account)]
 
 
 def _read(file: Path) -> bytes:
@@ -123,6 +199,17 @@ def _read(file: Path) -> bytes:
             return opened.read(MAX_INPUT_BYTES + 1)
     except OSError as wrong:
         raise PublicKeyError(f"{file}: {wrong.strerror}.") from None
+
+
+def _span(text: str) -> timedelta:
+    """A length of time: `14d`, `36h`, at most a year."""
+    number, unit = text[:-1], text[-1:]
+    if not (number.isascii() and number.isdigit() and unit in {"d", "h"}):
+        raise UsageError(f"Not a length of time: {text!r}. Write it like 14d or 36h.")
+    span = timedelta(days=1) if unit == "d" else timedelta(hours=1)
+    if not timedelta(0) < int(number[:6]) * span <= timedelta(days=366):
+        raise UsageError("The overlap may be from 1h to 366d.")
+    return int(number) * span
 
 
 def _end_of(day: str) -> datetime:

@@ -4,100 +4,40 @@ The same key may open several accounts (one vendor often serves several district
 nothing is mixed up. But who loses it loses all of them, so adding it says where else it is in use.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
 
 import sqlalchemy as sa
 
+from keys import rotation
+from keys.key import Key, KeyStoreError, Refusal, parse_networks
 from keys.public_key import PublicKey
+from keys.rotation import Rotation
 from landingzone import audit
 from landingzone.account import AccountError
 from landingzone.clock import iso, now
 from landingzone.db import Database
-from landingzone.errors import LandingZoneError
-from landingzone.tables import accounts
+from landingzone.tables import accounts, key_rotations
 from landingzone.tables import keys as table
+
+__all__ = ["Admission", "Key", "KeyStoreError", "Keys", "Opened", "Refusal"]
 
 #: How old the note of a key's last use may become before a login renews it: a login should rarely have to write.
 _USE_NOTED_FOR = timedelta(minutes=1)
-
-
-class KeyStoreError(LandingZoneError):
-    """The key is not as the command needs it."""
-
-
-class Refusal(StrEnum):
-    """Why a key does not open an account; stands in the log as the reason."""
-
-    UNKNOWN_ACCOUNT = "unknown_account"
-    ACCOUNT_DISABLED = "account_disabled"
-    UNKNOWN_KEY = "unknown_key"
-    REVOKED = "key_revoked"
-    EXPIRED = "key_expired"
-    WRONG_NETWORK = "wrong_network"
+_AT_ONCE = 500
+"""So many names go into one query."""
+_LONGEST_REASON = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """A key that was given to an account.
+class Opened:
+    """What a live session was opened with: the account's name, the key's SHA-256 fingerprint, the client's address."""
 
-    Attributes:
-        id: the database's number.
-        account: the account's name.
-        fingerprint: SHA256:...
-        algorithm: its SSH name.
-        bits: the size of its modulus or curve.
-        public_key: the canonical OpenSSH line.
-        label: what a person calls it.
-        networks: where it may come from, in CIDR notation; empty: anywhere.
-        expires_at: the moment from which it no longer opens, UTC, ISO 8601; None: never.
-        added_at: UTC, ISO 8601.
-        added_by: who added it.
-        revoked_at: UTC, ISO 8601; None while it opens.
-        revoked_by: who revoked it.
-        last_used_at: UTC, ISO 8601, to the minute; None: never.
-        last_used_from: the address of its last use.
-        last_used_client: the client's version string of its last use.
-    """
-
-    id: int
     account: str
     fingerprint: str
-    algorithm: str
-    bits: int
-    public_key: str
-    label: str
-    networks: tuple[str, ...]
-    expires_at: str | None
-    added_at: str
-    added_by: str
-    revoked_at: str | None
-    revoked_by: str | None
-    last_used_at: str | None
-    last_used_from: str | None
-    last_used_client: str | None
-
-    def state(self, at: datetime) -> str:
-        """`active`, `revoked` or `expired` at that moment."""
-        if self.revoked_at is not None:
-            return "revoked"
-        if self.expires_at is not None and self.expires_at <= iso(at):
-            return "expired"
-        return "active"
-
-    def may_come_from(self, address: str) -> bool:
-        """Whether the key opens from that address (IPv4, IPv6, or IPv4 mapped into IPv6)."""
-        if not self.networks:
-            return True
-        try:
-            source = ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        if isinstance(source, IPv6Address) and source.ipv4_mapped is not None:
-            source = source.ipv4_mapped
-        return any(source in ip_network(network) for network in self.networks)
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,42 +75,142 @@ class Keys:
         at = now()
         if expires_at is not None and expires_at <= at:
             raise KeyStoreError("This expiry lies in the past.")
-        wanted = tuple(str(parse_network(network)) for network in networks)
+        wanted = parse_networks(networks)
         with self._db.write() as tx:
-            account_id = _account_id(tx, account)
-            for known in _select(tx, table.c.account_id == account_id, table.c.fingerprint == key.fingerprint):
-                if known.revoked_at is None:
-                    raise KeyStoreError(f"{key.fingerprint} opens {account} already (key {known.id}).")
-                if not again:
-                    raise KeyStoreError(
-                        f"{key.fingerprint} was revoked for {account} on {known.revoked_at} by {known.revoked_by}. "
-                        "Ask for a new pair, or add it with --again if it was revoked by mistake."
-                    )
-            row = table.insert().values(
-                account_id=account_id,
-                fingerprint=key.fingerprint,
-                algorithm=key.algorithm,
-                bits=key.bits,
-                public_key=key.line,
-                label=label or key.comment,
-                networks=" ".join(wanted),
-                expires_at=iso(expires_at) if expires_at else None,
-                added_at=iso(at),
-                added_by=actor,
+            key_id = self._add(
+                tx, account, key, label=label, expires_at=expires_at, networks=wanted, again=again, actor=actor
             )
-            key_id = tx.execute(row.returning(table.c.id)).scalar_one()
+        return self.get(account, str(key_id))
+
+    def rotate(
+        self,
+        account: str,
+        key: PublicKey,
+        *,
+        overlap: timedelta,
+        uses: int = 3,
+        replaces: tuple[str, ...] = (),
+        label: str = "",
+        expires_at: datetime | None = None,
+        networks: tuple[str, ...] = (),
+        actor: str,
+    ) -> Rotation:
+        """Add a key that takes the place of old ones: those open until it was used so often, or the overlap is over.
+
+        They open for `overlap` at most, and until the new one has logged in `uses` times. `replaces` names them by
+        number or fingerprint; without it the only one that there is goes.
+
+        Raises KeyStoreError as `add` does; if there is no old key; or if there are several and none is named.
+        """
+        at = now()
+        if expires_at is not None and expires_at <= at + overlap:
+            raise KeyStoreError(
+                "The new key would expire before the overlap ends: give it more time, or none to expire."
+            )
+        wanted = parse_networks(networks)
+        with self._db.write() as tx:
+            rotation.settle(tx, at=at)
+            account_id = _account_id(tx, account)
+            opening = [one for one in _select(tx, table.c.account_id == account_id) if one.closed(at) is None]
+            free = [one for one in opening if one.old_in_rotation is None]
+            if replaces:
+                old = list({one.id: one for one in (_pick(tx, account, which) for which in replaces)}.values())
+                for one in old:
+                    if one not in free:
+                        why = "is being replaced already" if one in opening else "does not open it any more"
+                        raise KeyStoreError(f"Key {one.id} of {account} {why}.")
+            elif len(free) == 1:
+                old = free
+            elif not free:
+                raise KeyStoreError(
+                    f"No key opens {account} that could be replaced: landingzone keys add {account} FILE."
+                )
+            else:
+                told = ", ".join(f"{one.id} ({one.label})" if one.label else str(one.id) for one in free)
+                raise KeyStoreError(
+                    f"{account} has several keys: name those that go with --replaces. There are {told}."
+                )
+            key_id = self._add(tx, account, key, label=label, expires_at=expires_at, networks=wanted, actor=actor)
+            ids, ends_at = [one.id for one in old], at + overlap
+            number = rotation.begin(tx, account_id, new=key_id, old=ids, ends_at=ends_at, uses=uses, actor=actor, at=at)
             audit.record(
                 tx,
                 actor=actor,
-                action="key.added",
+                action="key.rotation_started",
                 account=account,
+                rotation=number,
                 key=key_id,
-                fingerprint=key.fingerprint,
-                algorithm=key.algorithm,
-                networks=list(wanted),
-                expires_at=iso(expires_at) if expires_at else None,
+                replaces=ids,
+                overlap_ends_at=iso(ends_at),
+                uses_wanted=uses,
             )
-        return self.get(account, str(key_id))
+            return next(one for one in rotation.rotations(tx, account=account) if one.id == number)
+
+    def rotations(self, account: str | None = None) -> list[Rotation]:
+        """Where each rotation stands, the newest first; of one account if named. Writes down what ended by itself."""
+        self.settle()
+        with self._db.read() as tx:
+            if account is not None:
+                _account_id(tx, account)
+            return rotation.rotations(tx, account=account)
+
+    def settle(self) -> int:
+        """Write down which keys were retired because their overlap is over; returns how many rotations that were.
+
+        Cheap when there is nothing to do. The door does it now and then; the rule itself holds without.
+        """
+        with self._db.read() as tx:
+            if not rotation.overdue(tx, at=now()):
+                return 0
+        with self._db.write() as tx:
+            return rotation.settle(tx, at=now())
+
+    @staticmethod
+    def _add(
+        tx: sa.Connection,
+        account: str,
+        key: PublicKey,
+        *,
+        label: str,
+        expires_at: datetime | None,
+        networks: tuple[str, ...],
+        again: bool = False,
+        actor: str,
+    ) -> int:
+        account_id = _account_id(tx, account)
+        for known in _select(tx, table.c.account_id == account_id, table.c.fingerprint == key.fingerprint):
+            if known.revoked_at is None:
+                raise KeyStoreError(f"{key.fingerprint} opens {account} already (key {known.id}).")
+            if not again:
+                raise KeyStoreError(
+                    f"{key.fingerprint} was revoked for {account} on {known.revoked_at} by {known.revoked_by}. "
+                    "Ask for a new pair, or add it with --again if it was revoked by mistake."
+                )
+        row = table.insert().values(
+            account_id=account_id,
+            fingerprint=key.fingerprint,
+            algorithm=key.algorithm,
+            bits=key.bits,
+            public_key=key.line,
+            label=label or key.comment,
+            networks=" ".join(networks),
+            expires_at=iso(expires_at) if expires_at else None,
+            added_at=iso(now()),
+            added_by=actor,
+        )
+        key_id = tx.execute(row.returning(table.c.id)).scalar_one()
+        audit.record(
+            tx,
+            actor=actor,
+            action="key.added",
+            account=account,
+            key=key_id,
+            fingerprint=key.fingerprint,
+            algorithm=key.algorithm,
+            networks=list(networks),
+            expires_at=iso(expires_at) if expires_at else None,
+        )
+        return int(key_id)
 
     def of(self, account: str | None = None) -> list[Key]:
         """Every key, revoked ones too, in order of account and age; of one account if named."""
@@ -190,15 +230,26 @@ class Keys:
         with self._db.read() as tx:
             return [other.account for other in _select(tx, *same)]
 
-    def revoke(self, account: str, which: str, *, actor: str) -> Key:
+    def revoke(self, account: str, which: str, *, reason: str = "", actor: str) -> Key:
         """Close the door for a key of an account, by number or fingerprint; raises KeyStoreError if it is closed."""
+        if len(reason) > _LONGEST_REASON:
+            raise KeyStoreError(f"The reason may have {_LONGEST_REASON} characters.")
         with self._db.write() as tx:
             key = _pick(tx, account, which)
             if key.revoked_at is not None:
                 raise KeyStoreError(f"Key {key.id} was revoked on {key.revoked_at} by {key.revoked_by}.")
-            tx.execute(table.update().where(table.c.id == key.id).values(revoked_at=iso(now()), revoked_by=actor))
+            at = now()
+            closed = {"revoked_at": iso(at), "revoked_by": actor, "revoked_reason": reason}
+            tx.execute(table.update().where(table.c.id == key.id).values(closed))
+            rotation.end_without(tx, key.id, at=at)
             audit.record(
-                tx, actor=actor, action="key.revoked", account=account, key=key.id, fingerprint=key.fingerprint
+                tx,
+                actor=actor,
+                action="key.revoked",
+                account=account,
+                key=key.id,
+                fingerprint=key.fingerprint,
+                reason=reason,
             )
         return self.get(account, str(key.id))
 
@@ -218,36 +269,73 @@ class Keys:
             return Admission(refusal=Refusal.ACCOUNT_DISABLED)
         if not found:
             return Admission(refusal=Refusal.UNKNOWN_KEY)
-        key = next((key for key in found if key.revoked_at is None), None)
-        if key is None:
-            return Admission(refusal=Refusal.REVOKED)
-        if key.state(at) == "expired":
-            return Admission(refusal=Refusal.EXPIRED)
-        if not key.may_come_from(address):
-            return Admission(refusal=Refusal.WRONG_NETWORK)
-        return Admission(key=key)
+        key = next((key for key in found if key.revoked_at is None), found[-1])
+        refusal = key.closed(at)
+        if refusal is None and not key.may_come_from(address):
+            refusal = Refusal.WRONG_NETWORK
+        return Admission(refusal=refusal) if refusal else Admission(key=key)
+
+    def no_longer_open(self, sessions: Iterable[Opened]) -> dict[Opened, Refusal]:
+        """Those of the live sessions that would be refused now, and why: to be ended at once.
+
+        One or two queries that only read, whatever the number of sessions: to be asked every second. Every process that
+        shares the database gets the same answer; who revoked what and why stands in the audit trail.
+        """
+        asked = set(sessions)
+        if not asked:
+            return {}
+        at = now()
+        names = sorted({session.account for session in asked})
+        prints = sorted({session.fingerprint for session in asked})
+        disabled: dict[str, bool] = {}
+        found: dict[tuple[str, str], Key] = {}
+        with self._db.read() as tx:
+            for some in _chunks(names):
+                query = sa.select(accounts.c.name, accounts.c.disabled_at).where(accounts.c.name.in_(some))
+                disabled.update((row.name, row.disabled_at is not None) for row in tx.execute(query))
+            for some in _chunks(prints):
+                for key in _select(tx, table.c.fingerprint.in_(some)):  # the oldest first, revoked ones before others
+                    known = found.get((key.account, key.fingerprint))
+                    if known is None or known.revoked_at is not None:
+                        found[key.account, key.fingerprint] = key
+        refusals = ((session, _refusal(session, disabled, found, at)) for session in asked)
+        return {session: refusal for session, refusal in refusals if refusal is not None}
 
     def note_use(self, key: Key, *, address: str, client: str) -> None:
-        """Note that a key opened its account, unless that was noted within the last minute from the same place."""
+        """Note that a key opened its account, unless that was noted within the last minute from the same place.
+
+        The new key of a rotation that is under way is counted each time.
+        """
         at = now()
         recent = key.last_used_at is not None and key.last_used_at > iso(at - _USE_NOTED_FOR)
-        if recent and (key.last_used_from, key.last_used_client) == (address, client[:255]):
+        same_place = (key.last_used_from, key.last_used_client) == (address, client[:255])
+        if recent and same_place and key.new_in_rotation is None:
             return
         used = {"last_used_at": iso(at), "last_used_from": address[:64], "last_used_client": client[:255]}
         with self._db.write() as tx:
             tx.execute(table.update().where(table.c.id == key.id).values(used))
+            if key.new_in_rotation is not None:
+                rotation.count_use(tx, key.new_in_rotation, at=at)
 
 
-def parse_network(text: str) -> IPv4Network | IPv6Network:
-    """A network in CIDR notation, or one address; raises KeyStoreError, saying what is wrong.
+def _refusal(
+    session: Opened, disabled: dict[str, bool], found: dict[tuple[str, str], Key], at: datetime
+) -> Refusal | None:
+    if session.account not in disabled:
+        return Refusal.UNKNOWN_ACCOUNT
+    if disabled[session.account]:
+        return Refusal.ACCOUNT_DISABLED
+    key = found.get((session.account, session.fingerprint))
+    if key is None:
+        return Refusal.UNKNOWN_KEY
+    refusal = key.closed(at)
+    if refusal is None and session.address and not key.may_come_from(session.address):
+        return Refusal.WRONG_NETWORK
+    return refusal
 
-    >>> str(parse_network("192.0.2.7"))
-    '192.0.2.7/32'
-    """
-    try:
-        return ip_network(text.strip())
-    except ValueError as wrong:
-        raise KeyStoreError(f"Not a network: {wrong}. Write it like 192.0.2.0/24 or 2001:db8::/32.") from None
+
+def _chunks(values: list[str]) -> Iterable[list[str]]:
+    return (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))
 
 
 def _account_id(tx: sa.Connection, account: str) -> int:
@@ -268,11 +356,26 @@ def _pick(tx: sa.Connection, account: str, which: str) -> Key:
 
 
 def _select(tx: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Key]:
-    query = sa.select(*_COLUMNS).join(accounts, accounts.c.id == table.c.account_id).where(*where)
-    rows = tx.execute(query.order_by(accounts.c.name, table.c.id)).mappings()
+    rows = tx.execute(_QUERY.where(*where).order_by(accounts.c.name, table.c.id)).mappings()
     return [Key(**{**row, "networks": tuple(row["networks"].split())}) for row in rows]
 
 
-_COLUMNS = [
-    accounts.c.name.label("account") if name == "account" else table.c[name] for name in Key.__dataclass_fields__
-]
+def _query() -> sa.Select[Any]:
+    brought, replacing = key_rotations.alias("brought"), key_rotations.alias("replacing")
+    special = {
+        "account": accounts.c.name,
+        "new_in_rotation": brought.c.id,
+        "old_in_rotation": replacing.c.id,
+        "retires_at": replacing.c.overlap_ends_at,
+    }
+    columns = [special[name].label(name) if name in special else table.c[name] for name in Key.__dataclass_fields__]
+    return (
+        sa.select(*columns)
+        .select_from(table)
+        .join(accounts, accounts.c.id == table.c.account_id)
+        .outerjoin(brought, sa.and_(brought.c.id == table.c.new_in_rotation, brought.c.ended_at.is_(None)))
+        .outerjoin(replacing, sa.and_(replacing.c.id == table.c.old_in_rotation, replacing.c.ended_at.is_(None)))
+    )
+
+
+_QUERY = _query()

@@ -12,7 +12,7 @@ import keys.cli
 import processor.cli
 import processor.recipients_cli
 import sftpd.cli
-from landingzone import accounts_cli, feeds_cli, installation_cli
+from landingzone import accounts_cli, audit_cli, feeds_cli, installation_cli
 from landingzone.command import Installation, installation
 from landingzone.db import Database
 from landingzone.errors import LandingZoneError
@@ -89,7 +89,16 @@ def _in_this_process(arguments: list[str]) -> str:
     return printed.getvalue()
 
 
-for part in (installation_cli, accounts_cli, keys.cli, feeds_cli, sftpd.cli, processor.cli, processor.recipients_cli):
+for part in (
+    installation_cli,
+    accounts_cli,
+    keys.cli,
+    audit_cli,
+    feeds_cli,
+    sftpd.cli,
+    processor.cli,
+    processor.recipients_cli,
+):
     part.mount(app)
 
 

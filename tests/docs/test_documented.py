@@ -92,7 +92,7 @@ def test_every_audited_action_is_documented(
     actions = {text for node in told for text in texts(node) if re.fullmatch(r"[a-z]+\.[a-z_]+", text)}
     actions |= {"run.retry", "run.approve", "run.reject", "run.revert"}  # processor.requests joins them of two words
     assert {"key.added", "account.enabled"} <= actions
-    section = document("docs/operator.md").section("Accounts and keys")
+    section = document("docs/operator.md").section("The audit trail")
     assert [action for action in sorted(actions) if f"`{action}`" not in section] == []
 
 

@@ -1,12 +1,12 @@
 """Which key opens which account, from where, until when; and who changed that."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import asyncssh
 import pytest
 
 from keys.public_key import PublicKey
-from keys.store import Keys, KeyStoreError, Refusal
+from keys.store import Keys, KeyStoreError, Opened, Refusal
 from landingzone import audit
 from landingzone.account import AccountError
 from landingzone.clock import iso, now
@@ -176,3 +176,60 @@ def test_who_is_not_there_is_said(keys: Keys) -> None:
     other = keys.add("shelbyville", new_key(), actor="me")
     with pytest.raises(KeyStoreError, match="no such key"):
         keys.revoke("springfield", str(other.id), actor="me")
+
+
+def test_why_a_key_was_revoked_stands_with_it_and_in_the_trail(keys: Keys, here: Installation) -> None:
+    key = keys.add("springfield", new_key(), actor="me")
+    gone = keys.revoke("springfield", str(key.id), reason="laptop stolen", actor="you")
+    assert (gone.revoked_by, gone.revoked_reason) == ("you", "laptop stolen")
+    (told,) = audit.records(here.db, action="key.revoked")
+    assert (told.actor, told.detail["reason"]) == ("you", "laptop stolen")
+    with pytest.raises(KeyStoreError, match="255"):
+        keys.revoke("springfield", str(key.id), reason="x" * 256, actor="you")
+
+
+def test_a_network_can_be_shut_inside_of_one_that_is_open(keys: Keys) -> None:
+    key = new_key()
+    keys.add("springfield", key, networks=("192.0.2.0/24", "!192.0.2.7"), actor="me")
+    assert refusal(keys, key, address="192.0.2.8") is None
+    assert refusal(keys, key, address="192.0.2.7") is Refusal.WRONG_NETWORK
+    with pytest.raises(KeyStoreError, match="open beside"):
+        keys.add("springfield", new_key(), networks=("!192.0.2.7",), actor="me")
+
+
+def test_the_door_is_told_which_live_sessions_are_no_longer_allowed_and_why(keys: Keys, here: Installation) -> None:
+    added = {name: keys.add("springfield", new_key(), actor="me") for name in ("stays", "goes", "elsewhere")}
+    ends = keys.add("springfield", new_key(), expires_at=now() + timedelta(milliseconds=200), actor="me")
+    shelbyville = keys.add("shelbyville", new_key(), actor="me")
+    live = {name: Opened("springfield", key.fingerprint, HOME) for name, key in added.items()}
+    live |= {"ends": Opened("springfield", ends.fingerprint), "other": Opened("shelbyville", shelbyville.fingerprint)}
+    live |= {"gone": Opened("nowhere", shelbyville.fingerprint), "unknown": Opened("shelbyville", ends.fingerprint)}
+    before = keys.no_longer_open(live.values())
+    assert before == {live["gone"]: Refusal.UNKNOWN_ACCOUNT, live["unknown"]: Refusal.UNKNOWN_KEY}
+    keys.revoke("springfield", str(added["goes"].id), reason="lost", actor="you")
+    here.accounts.set_enabled("shelbyville", False, actor="you")
+    while now() < datetime.fromisoformat(str(ends.expires_at)) + timedelta(milliseconds=1):
+        pass
+    assert keys.no_longer_open(live.values()) == {
+        live["goes"]: Refusal.REVOKED,
+        live["ends"]: Refusal.EXPIRED,
+        live["other"]: Refusal.ACCOUNT_DISABLED,
+        live["unknown"]: Refusal.ACCOUNT_DISABLED,
+        live["gone"]: Refusal.UNKNOWN_ACCOUNT,
+    }
+    assert keys.no_longer_open([]) == {}
+
+
+def test_a_key_that_was_given_again_keeps_its_session(keys: Keys) -> None:
+    key = new_key()
+    keys.add("springfield", key, actor="me")
+    live = Opened("springfield", key.fingerprint)
+    keys.revoke("springfield", key.fingerprint, actor="me")
+    assert keys.no_longer_open([live]) == {live: Refusal.REVOKED}
+    keys.add("springfield", key, again=True, actor="me")
+    assert keys.no_longer_open([live]) == {}
+
+
+def test_thousands_of_live_sessions_are_asked_about_at_once(keys: Keys) -> None:
+    live = [Opened(f"nowhere-{number}", f"SHA256:{number}") for number in range(3000)]
+    assert len(keys.no_longer_open(live)) == 3000

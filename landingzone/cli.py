@@ -69,7 +69,8 @@ def serve(
     root = ["--root", str(here.settings.root)]
     door = [*root, "sftpd", *(["--port", str(port)] if port is not None else [])]
     parts = {"sftpd": door, "processor": [*root, "processor"]}
-    raise typer.Exit(service.serve(parts, drain_seconds=here.settings.door.drain_seconds))
+    drain = here.settings.door.drain_seconds
+    raise typer.Exit(service.serve(parts, drain_seconds=drain, renewed_by_restart=("sftpd", "processor")))
 
 
 @app.command()

@@ -1,10 +1,13 @@
 """`landingzone serve`: the front door and the processor side by side, as processes of their own.
 
-An import must never stall the SSH event loop. A part that dies is started again; the next one waits a little longer.
+An import must never stall the SSH event loop. A part that dies, or says no more that it turns, is started again; the
+next one waits a little longer. Parts say how they are with systemd's protocol, and `serve` itself says it to systemd.
 """
 
 import contextlib
 import ctypes
+import os
+import select
 import signal
 import subprocess
 import sys
@@ -15,11 +18,15 @@ from types import FrameType
 import structlog
 
 from landingzone.errors import LandingZoneError
+from landingzone.notify import Ear, notify
 
 log = structlog.get_logger()
 
 _FIRST_WAIT, _LONGEST_WAIT, _GOOD_FOR = 0.5, 30.0, 60.0
 _PROVEN_AFTER = 10.0
+_SILENT_FOR = 60.0
+"""A part that has said nothing for so long hangs as a whole: also the thread that speaks for it."""
+_TELL_EVERY = 5.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -29,74 +36,168 @@ class PartFailed(LandingZoneError):
 
 @dataclass
 class _Part:
-    """One part of the service."""
+    """One part of the service.
+
+    Attributes:
+        proven: it has once come up.
+        ready: this process of it is up.
+        heard: when it last said something.
+        hung: it was ended because it said nothing more.
+        renewed: it was ended to read its settings anew.
+    """
 
     name: str
     command: list[str]
+    ear: Ear
     process: "subprocess.Popen[bytes] | None" = None
     started: float = 0
     wait: float = _FIRST_WAIT
     not_before: float = 0
     proven: bool = False
+    ready: bool = False
+    heard: float = 0
+    hung: bool = False
+    renewed: bool = False
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self.command, preexec_fn=_end_with_parent)  # noqa: PLW1509, S603 - no threads here; our own command
-        self.started = time.monotonic()
+        environment = {**os.environ, "NOTIFY_SOCKET": self.ear.address}
+        self.process = subprocess.Popen(self.command, env=environment, preexec_fn=_end_with_parent)  # noqa: PLW1509, S603 - no threads here; our own command
+        self.started = self.heard = time.monotonic()
+        self.ready = self.hung = self.renewed = False
+
+    def hear(self, line: str) -> None:
+        self.heard = time.monotonic()
+        if line == "READY=1":
+            self.proven = self.ready = True
 
     def look(self) -> None:
-        """Start again what has died, after a wait that grows while it keeps dying."""
+        """Start again what has died, after a wait that grows while it keeps dying; end what hangs."""
         present = time.monotonic()
         self.proven = self.proven or (self.process is not None and present - self.started > _PROVEN_AFTER)
         if self.process is not None and (code := self.process.poll()) is not None:
-            self.wait = _FIRST_WAIT if present - self.started > _GOOD_FOR else min(self.wait * 2, _LONGEST_WAIT)
-            if not self.proven and present - self.started < _PROVEN_AFTER:
-                raise PartFailed(f"{self.name} does not start; what it said stands above.")
-            self.not_before, self.process = present + self.wait, None
-            log.error("part.died", part=self.name, code=code, again_in_seconds=self.wait)
+            self._buried(code, present)
         if self.process is None and present >= self.not_before:
             self.start()
+        if (
+            self.process is not None
+            and self.ready
+            and present - self.heard > _SILENT_FOR
+            and not (self.hung or self.renewed)
+        ):
+            self.hung = True
+            log.error("part.hung", part=self.name, pid=self.process.pid, seconds=round(present - self.heard))
+            self.process.kill()
+
+    def renew(self) -> None:
+        """End it in peace; it is started again at once."""
+        if self.process is not None and self.process.poll() is None:
+            self.renewed = True
+            self.process.terminate()
+
+    def _buried(self, code: int, present: float) -> None:
+        lived = present - self.started
+        self.process = None
+        if self.renewed:
+            self.not_before = present
+            return
+        self.wait = _FIRST_WAIT if lived > _GOOD_FOR else min(self.wait * 2, _LONGEST_WAIT)
+        if not self.proven and lived < _PROVEN_AFTER:
+            raise PartFailed(f"{self.name} does not start; what it said stands above.")
+        self.not_before = present + self.wait
+        log.error(
+            "part.died",
+            part=self.name,
+            reason="hung" if self.hung else "killed" if code < 0 else "exited",
+            code=code if code >= 0 else None,
+            signal=_signal_name(-code) if code < 0 else None,
+            lived_seconds=round(lived, 1),
+            again_in_seconds=self.wait,
+        )
 
 
-def serve(commands: dict[str, list[str]], *, drain_seconds: float) -> int:
+def serve(commands: dict[str, list[str]], *, drain_seconds: float, renewed_by_restart: tuple[str, ...] = ()) -> int:
     """Run the parts (name -> arguments of the command line) until SIGTERM or SIGINT; returns the exit code.
 
+    On SIGHUP the parts named in `renewed_by_restart` are ended in peace and started again.
     Raises PartFailed if one does not come up at all, as when its port is taken.
     """
-    parts = [_Part(name, [sys.executable, "-m", "landingzone", *arguments]) for name, arguments in commands.items()]
-    stopping = False
+    ear = Ear()
+    parts = [
+        _Part(name, [sys.executable, "-m", "landingzone", *arguments], ear) for name, arguments in commands.items()
+    ]
+    caught: set[int] = set()
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal stopping
-        stopping = True
+    def catch(number: int, _frame: FrameType | None) -> None:
+        caught.add(number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, catch)
+    told, told_ready = 0.0, False
     try:
-        while not stopping:
+        while not caught & {signal.SIGTERM, signal.SIGINT}:
             for part in parts:
                 part.look()
-            time.sleep(0.1)
+            select.select([ear], [], [], 0.1)
+            by_pid = {part.process.pid: part for part in parts if part.process is not None}
+            for speaker, line in ear.heard():
+                if speaker in by_pid:
+                    by_pid[speaker].hear(line)
+            if signal.SIGHUP in caught:
+                caught.discard(signal.SIGHUP)
+                _reload(parts, renewed_by_restart)
+            ready = all(part.ready for part in parts)
+            if (ready and not told_ready) or time.monotonic() - told > _TELL_EVERY:
+                told, told_ready = time.monotonic(), told_ready or ready
+                _tell(*(["READY=1"] if ready else []), "WATCHDOG=1", f"STATUS={_summary(parts)}")
     except PartFailed:
         _stop(parts, drain_seconds=0)
         raise
+    _tell("STOPPING=1")
     return _stop(parts, drain_seconds=drain_seconds)
+
+
+def _reload(parts: list[_Part], renewed_by_restart: tuple[str, ...]) -> None:
+    """Pass SIGHUP on to the parts that re-read their settings by themselves, renew the others."""
+    log.info("serve.reloading")
+    for part in parts:
+        if part.name in renewed_by_restart:
+            part.renew()
+        elif part.process is not None and part.ready:
+            part.process.send_signal(signal.SIGHUP)
 
 
 def _stop(parts: list[_Part], *, drain_seconds: float) -> int:
     """Tell all to stop; the door finishes uploads within its bound, the processor the runs under way."""
-    running = [part.process for part in parts if part.process is not None]
-    for process in running:
+    running = [(part, part.process) for part in parts if part.process is not None]
+    for _, process in running:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
     until = time.monotonic() + drain_seconds + 10
-    for process in running:
+    for part, process in running:
         try:
             process.wait(timeout=max(0.1, until - time.monotonic()))
         except subprocess.TimeoutExpired:
-            log.warning("part.killed", pid=process.pid)
+            log.warning("part.killed", part=part.name, pid=process.pid)
             process.kill()
             process.wait()
     return 0
+
+
+def _summary(parts: list[_Part]) -> str:
+    """For `systemctl status`."""
+    return ", ".join(f"{part.name} {'up' if part.ready else 'starting'}" for part in parts)
+
+
+def _tell(*said: str) -> None:
+    with contextlib.suppress(OSError):  # who is not there will not miss it
+        notify(*said)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _end_with_parent() -> None:

@@ -12,6 +12,7 @@ import keys.cli
 import processor.cli
 import processor.recipients_cli
 import sftpd.cli
+import sftpd.door_cli
 from landingzone import accounts_cli, audit_cli, feeds_cli, installation_cli
 from landingzone.command import Installation, installation
 from landingzone.db import Database
@@ -97,6 +98,7 @@ for part in (
     audit_cli,
     feeds_cli,
     sftpd.cli,
+    sftpd.door_cli,
     processor.cli,
     processor.recipients_cli,
 ):

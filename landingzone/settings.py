@@ -8,10 +8,11 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -47,6 +48,44 @@ class DoorSettings(_Section):
     settle_seconds: float = Field(10, ge=0, description="How long a file with an unexpected name waits for a rename.")
     remember_minutes: float = Field(10, gt=0, description="How long the view still shows what has landed.")
     drain_seconds: float = Field(30, ge=0, description="How long a stopping server lets uploads under way finish.")
+
+
+class LimitSettings(_Section):
+    """What one client, one address, one account may take of the front door; of each process of it."""
+
+    unauthenticated: int = Field(500, ge=1, description="Connections that have not logged in yet, in all.")
+    unauthenticated_per_address: int = Field(
+        100, ge=1, description="Connections that have not logged in yet, of one address (IPv6: one /64 network)."
+    )
+    keys_per_connection: int = Field(10, ge=1, description="Keys that a client may offer in vain before it has to go.")
+    login_failures_per_address: int = Field(
+        60, ge=1, description="Failed logins of an address, within `failure_minutes`, that bring it a penalty."
+    )
+    login_failures_per_address_and_account: int = Field(
+        20, ge=1, description="Failed logins of an address at one account that bring it a penalty there."
+    )
+    failure_minutes: float = Field(10, gt=0, description="Time within which failed logins are counted.")
+    penalty_seconds: float = Field(30, gt=0, description="Length of a first penalty; each is twice the one before.")
+    penalty_most_minutes: float = Field(60, gt=0, description="Length of the longest penalty.")
+    exempt_networks: tuple[str, ...] = Field(
+        (), description="Networks without penalties and limits per address, such as a load balancer's (CIDR)."
+    )
+    sessions: int = Field(1000, ge=1, description="Sessions in all.")
+    sessions_per_account: int = Field(50, ge=1, description="Sessions of one account.")
+    idle_minutes: float = Field(30, gt=0, description="How long a session may ask for nothing.")
+    handles_per_session: int = Field(128, ge=1, le=10_000, description="Files, and folders, open at once in a session.")
+    file_mebibytes: int = Field(10_240, ge=1, description="The largest file.")
+    waiting_files: int = Field(5000, ge=1, description="Files of one account that arrive or wait for the import.")
+    waiting_mebibytes: int = Field(51_200, ge=1, description="What they may take together.")
+    free_mebibytes: int = Field(256, ge=0, description="Disk space that uploads leave free.")
+    upload_mebibytes_per_second: float = Field(
+        0, ge=0, description="Upload rate of one account, over all its sessions; 0: as fast as it goes."
+    )
+
+    @field_validator("exempt_networks")
+    @classmethod
+    def _networks(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(ip_network(network.strip())) for network in given)
 
 
 class ProcessorSettings(_Section):
@@ -129,6 +168,7 @@ class Settings(BaseSettings):
         16, ge=0, description="Disk space kept back, so that a full disk can still be recorded and recovered from."
     )
     door: DoorSettings = DoorSettings()
+    limits: LimitSettings = LimitSettings()
     processor: ProcessorSettings = ProcessorSettings()
     guards: GuardSettings = GuardSettings()
     log: LogSettings = LogSettings()

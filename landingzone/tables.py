@@ -1,4 +1,5 @@
-"""The control tables: accounts, sources, keys and what else opens an account, the audit trail, landings, runs.
+"""The control tables: accounts, sources, keys and what else opens an account, the audit trail, landings, runs, and what
+the door sees of logins.
 
 Alembic's migrations make them; a test holds the two equal. Times are UTC, ISO 8601 text, so that they sort and read
 the same on every database.
@@ -216,3 +217,35 @@ runs = sa.Table(
 
 `owner` is the process that works on it, checked when its data commits; `request` what an operator asked this attempt
 for; `report` the receipt's body."""
+
+login_attempts = sa.Table(
+    "login_attempts",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False, index=True),
+    sa.Column("account", sa.String(32), nullable=False),
+    sa.Column("address", sa.String(64), nullable=False),
+    sa.Column("client", sa.String(255), nullable=False),
+    sa.Column("outcome", sa.String(32), nullable=False),
+    sa.Column("detail", sa.JSON, nullable=False),
+    sa.Column("first_at", sa.String(24), nullable=False),
+    sa.Column("last_at", sa.String(24), nullable=False),
+    sa.Column("times", sa.Integer, nullable=False),
+    sa.Index(None, "account", "last_at"),
+)
+"""Recent login attempts, see landingzone.login_attempt; `digest` says which are the same but for their time."""
+
+penalties = sa.Table(
+    "penalties",
+    metadata,
+    sa.Column("address", sa.String(64), primary_key=True),
+    sa.Column("account", sa.String(32), primary_key=True),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("counted_from", sa.String(24), nullable=False),
+    sa.Column("last_at", sa.String(24), nullable=False),
+    sa.Column("times", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("until", sa.String(24), index=True),
+)
+"""Failed logins of an address (with an empty account) and of an address at an account, see sftpd.penalty.
+
+`times`: how many penalties there were; the next one is twice as long."""

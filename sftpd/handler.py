@@ -11,7 +11,9 @@
 It is installed in place of asyncssh's own, which is made in one place; tests/sftpd/test_handler.py holds the behaviour.
 """
 
+import contextlib
 import functools
+import time
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -44,6 +46,20 @@ class Handler(SFTPServerHandler):
             await super().run()
         except (BreakReceived, SignalReceived, SoftEOFReceived, TerminalSizeChanged):
             await self._cleanup(None)
+
+    async def _process_packet(self, pkttype: int, pktid: int, packet: SSHPacket) -> None:
+        """Answer one request, and wait until the client reads its answers: they must not pile up in memory."""
+        jail, writer = self._server, self._writer
+        assert isinstance(jail, Jail)
+        if jail.expelled or writer is None:
+            return
+        jail.active = time.monotonic()
+        await super()._process_packet(pkttype, pktid, packet)
+        transport = jail.transport
+        if transport is not None and transport.choked:
+            await transport.until_read()
+        with contextlib.suppress(OSError, asyncssh.Error):  # it is gone: what it had sent before still counts
+            await writer.drain()
 
     async def _cleanup(self, exc: Exception | None) -> None:
         if isinstance(self._server, Jail):

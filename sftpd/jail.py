@@ -18,6 +18,7 @@ from landingzone.landing import check_name
 from sftpd.arrival import READ_MOST, Arrival
 from sftpd.receiving import Receiving
 from sftpd.refusal import Denied, Missing, Refused
+from sftpd.transport import Transport
 from sftpd.view import RECEIPTS, Entry, Place, View, normalise, open_regular
 from sftpd.visitor import Visitor
 
@@ -47,12 +48,35 @@ class Jail(SFTPServer):
         self.visitor = visitor
         self._view = view
         self._receiving = receiving
+        self.transport: Transport | None = channel.get_connection() if channel else None
+        """The connection, which says whether the client reads its answers."""
+        self.active = time.monotonic()
+        """When the client last asked for something, on the monotonic clock; sftpd.handler sets it."""
+        self.left = False
+        """Whether the session is over."""
+        self.expelled = False
+        """Whether it was ended by the server: sftpd.handler answers nothing more."""
         self._gone = False
         self._open: set[Arrival | Reading] = set()
 
     def client_gone(self) -> None:
         """From now on a close is not the client's own: sftpd.handler calls this before it closes what is still open."""
         self._gone = True
+
+    def expel(self, why: Denied, *, discard: bool) -> list[str]:
+        """End the session: nothing that the client has sent, or still sends, lands; the ids of its open uploads.
+
+        With `discard` they are dropped, else they are cut and can be resumed. What the client itself has closed before
+        is on its way.
+        """
+        self._gone = self.expelled = True
+        arrivals = [one for one in self._open if isinstance(one, Arrival) and not one.closing]
+        for arrival in arrivals:
+            if discard:
+                arrival.discard(why)
+            self.close(arrival)
+            arrival.broken = why
+        return sorted(arrival.upload.id for arrival in arrivals)
 
     # Files
 
@@ -100,6 +124,8 @@ class Jail(SFTPServer):
     def close(self, file_obj: object) -> Awaitable[None] | None:
         """The client's own close, or, once it is gone, the end of what it left open."""
         assert isinstance(file_obj, Arrival | Reading)
+        if file_obj not in self._open:  # the session was ended meanwhile, and it with it
+            return None
         self._open.discard(file_obj)
         if isinstance(file_obj, Reading):
             os.close(file_obj.descriptor)
@@ -268,7 +294,7 @@ class Jail(SFTPServer):
 
     def exit(self) -> None:
         """The session is over: nothing stays open."""
-        self._gone = True
+        self._gone = self.left = True
         for left in list(self._open):
             self.close(left)
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import resource
-import secrets
 import signal
 import sqlite3
 import time
@@ -13,19 +12,22 @@ import asyncssh
 import sqlalchemy as sa
 import structlog
 
-from keys.store import Admission, Key, Keys, Refusal
-from landingzone.account import AccountError, check_account_name
+from keys.key import Refusal
+from keys.store import Keys, Opened
 from landingzone.command import Installation
 from landingzone.db import Database
 from landingzone.errors import LandingZoneError
 from landingzone.metrics import Metrics, Part
-from sftpd import door_status, handler
+from landingzone.refused_logins import RefusedLogins
+from sftpd import door_status, handler, penalty, transport
+from sftpd.connection import ENDED_SESSIONS, Connection
 from sftpd.expectation import Expectation
 from sftpd.host_key import load_host_keys
 from sftpd.jail import Jail
 from sftpd.receiving import Receiving
+from sftpd.reception import Reception
 from sftpd.view import View
-from sftpd.visitor import Visitor
+from sftpd.watch import Guest, Watch, record_end
 
 # The client's order decides. OpenSSH's puts ChaCha20 first, which costs this server 1.3 times the CPU of AES in counter
 # mode and 1.8 times that of GCM; every client of the last ten years knows AES: so ChaCha20 is not offered.
@@ -46,6 +48,8 @@ ALGORITHMS = {
 VERSION = "landingzone"
 """What follows SSH-2.0- in the greeting: no version that tells an attacker what to try."""
 HOUSEKEEPING_SECONDS = 60.0
+WATCH_SECONDS = 0.4
+"""How often the database is asked who may no longer be inside; a session ends within two seconds."""
 NOTE_SECONDS = 5
 """How long the note on a landing waits for the database, which an import may keep busy; then the file lands without."""
 LINGER_SECONDS = 0.5
@@ -63,19 +67,26 @@ class Door:
 
     def __init__(self, here: Installation) -> None:
         self.settings = here.settings.door
+        self.node = here.settings.node
         self.readers = ThreadPoolExecutor(4, thread_name_prefix="door-read")
-        self.writers = ThreadPoolExecutor(8, thread_name_prefix="door-write")  # apart: a login never waits for a write
-        self.keys = Keys(here.db)
-        self.connections: set[Connection] = set()
+        self.writers = ThreadPoolExecutor(8, thread_name_prefix="door-write")
+        self.watcher = ThreadPoolExecutor(1, thread_name_prefix="door-watch")
+        keys = Keys(here.db)
         notes = _impatient(Database(here.settings.url, durability="normal"))
+        refused = RefusedLogins(notes)
+        self.reception = Reception(keys, refused, self.readers, self.writers, here.settings.limits)
+        self.connections: set[Connection] = set()
         expectation = Expectation(here.sources.of, self.readers)
         self.receiving = Receiving(here.zone, here.db, notes, expectation, self.settings, self.writers)
         self.view = View(here.zone, self.receiving.recent)
+        self._watch = Watch(here.db, notes, keys, refused)
         self._zone = here.zone
+        self._db = here.db
 
     async def listen(self) -> asyncssh.SSHAcceptor:
         """Start to listen. Raises DoorError if the address is taken, HostKeyError without a host key."""
         handler.install()
+        transport.install()
         options = asyncssh.SSHServerConnectionOptions(
             server_host_keys=load_host_keys(self._zone.root),
             server_version=VERSION,
@@ -99,7 +110,7 @@ class Door:
                 self.settings.host,
                 self.settings.port,
                 options=options,
-                server_factory=lambda: Connection(self),
+                server_factory=self._connection,
                 backlog=1024,
             )
         except OSError as error:
@@ -110,12 +121,77 @@ class Door:
         while True:
             try:
                 self.receiving.recent.tidy()
+                for work in (self.reception.keys.settle, lambda: penalty.forget_old(self._db)):
+                    await asyncio.get_running_loop().run_in_executor(self.writers, work)
                 for account in self._zone.accounts_with("uploads"):
                     self.receiving.expire(account)
                     await asyncio.sleep(0)  # thousands of accounts must not make a session wait
-            except OSError:
+            except (OSError, sa.exc.SQLAlchemyError):
                 _log.exception("door.housekeeping_failed")
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+    async def keep_watch(self) -> None:
+        """End the sessions that may no longer be, and let penalties hold, for ever and ever."""
+        failing = False
+        while True:
+            try:
+                await self._look()
+                failing = False
+            except sa.exc.SQLAlchemyError:
+                if not failing:
+                    _log.exception("door.watch_failed")
+                failing = True
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def _look(self) -> None:
+        reception, inside = self.reception, self._inside()
+        guests = frozenset(guest for guest, _ in inside.values())
+        gathered = (reception.penalties.take(), reception.take_attempts())
+        loop = asyncio.get_running_loop()
+        seen = await loop.run_in_executor(self.watcher, self._watch.look, guests, *gathered, reception.limits)
+        if seen.penalties is not None:
+            reception.penalties.hold(seen.penalties)
+        for begun in seen.begun:
+            _log.warning("penalty.begun", peer=begun.address, account=begun.account or None, until=begun.until)
+        for session, reason in seen.unwelcome.items():
+            guest, connection = inside[session]
+            discard = reason is not Refusal.RETIRED  # the account's new key may resume what its old one began
+            uploads = connection.end(reason.value, ENDED_SESSIONS[reason], discard=discard)
+            self.writers.submit(self._record_end, guest, reason, uploads)
+        for connection in list(self.connections):
+            if (
+                connection.visitor
+                and not connection.ending
+                and connection.idle_seconds > reception.limits.idle_minutes * 60
+            ):
+                connection.end("idle", "Nothing was asked for a long time. Please connect again.")
+
+    def _inside(self) -> "dict[str, tuple[Guest, Connection]]":
+        """Who is inside now, by session."""
+        found = {}
+        for connection in self.connections:
+            who, key = connection.visitor, connection.admitted
+            if who and key and not connection.ending:
+                opened = Opened(who.account, who.key_fingerprint, who.peer)
+                guest = Guest(who.session, opened, min(filter(None, (key.expires_at, key.retires_at)), default=""))
+                found[who.session] = (guest, connection)
+        return found
+
+    def _record_end(self, guest: Guest, reason: Refusal, uploads: list[str]) -> None:
+        """Leave the audit record of an ended session, in a thread."""
+        try:
+            record_end(self._db, guest, reason, node=self.node, uploads=uploads)
+        except sa.exc.SQLAlchemyError:
+            _log.exception("door.error", request="record_end", account=guest.opened.account, session=guest.session)
+
+    async def finish_watch(self) -> None:
+        """Write down what the last moments have gathered."""
+        gathered = (self.reception.penalties.take(), self.reception.take_attempts())
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self.watcher, self._watch.finish, *gathered, self.reception.limits)
+        except sa.exc.SQLAlchemyError:
+            _log.exception("door.watch_failed")
 
     async def drain(self) -> list[str]:
         """Let the uploads under way finish, for a bounded time; the ids of those that were given up."""
@@ -130,105 +206,12 @@ class Door:
         return self.receiving.give_up()
 
     def _jail(self, channel: asyncssh.SSHServerChannel[bytes]) -> Jail:
-        return Jail(channel, channel.get_extra_info("visitor"), self.view, self.receiving)
+        jail = Jail(channel, channel.get_extra_info("visitor"), self.view, self.receiving)
+        channel.get_extra_info("login").enter(jail)
+        return jail
 
-
-class Connection(asyncssh.SSHServer):
-    """One connection, from its first byte on."""
-
-    def __init__(self, door: Door) -> None:
-        self._door = door
-        self._session = secrets.token_hex(6)
-        self._began = time.monotonic()
-        self._peer = ""
-        self._visitor: Visitor | None = None
-        self._admitted: Key | None = None
-        self._refused: set[tuple[str, str]] = set()
-        self._connection: asyncssh.SSHServerConnection | None = None
-
-    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        """Somebody is there."""
-        self._connection = conn
-        peer = conn.get_extra_info("peername")
-        self._peer = str(peer[0]) if peer else ""
-        self._door.connections.add(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """They are gone."""
-        self._door.connections.discard(self)
-        seconds = round(time.monotonic() - self._began, 1)
-        if self._visitor:
-            error = type(exc).__name__ if exc else None
-            self._visitor.log.info("session.closed", seconds=seconds, error=error)
-        elif not self._refused:
-            reason = "key_not_proven" if self._admitted else "no_key_offered"
-            _log.info("login.refused", reason=reason, session=self._session, peer=self._peer, seconds=seconds)
-
-    def begin_auth(self, username: str) -> bool:  # noqa: ARG002 - asyncssh's signature
-        """Everybody has to show a key."""
-        return True
-
-    def public_key_auth_supported(self) -> bool:
-        """The only way in."""
-        return True
-
-    async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-        """Whether a key opens an account; asked when it is offered, and again when it is proven."""
-        fingerprint = key.get_fingerprint("sha256")
-        admission = await self._ask(username, fingerprint)
-        self._admitted = admission.key
-        if admission.refusal and (username, fingerprint) not in self._refused:
-            self._refused.add((username, fingerprint))
-            self._tell_refused(username, fingerprint, admission.refusal)
-        return admission.key is not None
-
-    def auth_completed(self) -> None:
-        """The key has been proven. Before anything else: who is this."""
-        conn, used = (
-            self._connection,
-            self._admitted,
-        )  # asyncssh asks for one key at a time: the last one is the proven one
-        assert conn is not None
-        assert used is not None
-        self._visitor = Visitor(used.account, self._session, self._peer, used.fingerprint)
-        conn.set_extra_info(visitor=self._visitor)
-        client = str(conn.get_extra_info("client_version", ""))
-        self._visitor.log.info("session.opened", key_fingerprint=used.fingerprint, client=client[:100])
-        self._door.writers.submit(self._note_use, used, client)
-
-    def _note_use(self, key: Key, client: str) -> None:
-        """Note the use of a key, in a thread. A comfort: who has proven a key is let in without it."""
-        try:
-            self._door.keys.note_use(key, address=self._peer, client=client)
-        except sa.exc.SQLAlchemyError:
-            _log.exception("door.error", request="note_use", account=key.account, session=self._session)
-
-    def close(self) -> None:
-        """Say goodbye."""
-        if self._connection:
-            self._connection.disconnect(asyncssh.DISC_BY_APPLICATION, "The server is being restarted.")
-
-    async def _ask(self, username: str, fingerprint: str) -> Admission:
-        try:
-            check_account_name(username)
-        except AccountError:
-            return Admission(refusal=Refusal.UNKNOWN_ACCOUNT)
-        loop, keys = asyncio.get_running_loop(), self._door.keys
-        return await loop.run_in_executor(
-            self._door.readers, lambda: keys.admit(username, fingerprint, address=self._peer)
-        )
-
-    def _tell_refused(self, username: str, fingerprint: str, refusal: Refusal) -> None:
-        """Log it. A user name that is no account's is not repeated: people type passwords there."""
-        account = None if refusal is Refusal.UNKNOWN_ACCOUNT else username
-        _log.warning(
-            "login.refused",
-            reason=refusal.value,
-            account=account,
-            key_fingerprint=fingerprint,
-            session=self._session,
-            peer=self._peer,
-        )
+    def _connection(self) -> Connection:
+        return Connection(self.reception, self.connections)
 
 
 async def run(here: Installation, *, stop: asyncio.Event | None = None, metrics: Metrics | None = None) -> None:
@@ -246,9 +229,9 @@ async def run(here: Installation, *, stop: asyncio.Event | None = None, metrics:
     door = Door(here)
     await door.receiving.take_up()
     acceptor = await door.listen()
-    housekeeping = asyncio.create_task(door.keep_house())
     status = door_status.status_of(here, door, acceptor, metrics or Metrics(Part.DOOR))
-    pulse = asyncio.create_task(door_status.keep_beating(status))
+    works = (door.keep_house(), door.keep_watch(), door_status.keep_beating(status))
+    tasks = [asyncio.create_task(work) for work in works]
     status.start()
     _log.info("door.opened", host=door.settings.host, port=acceptor.get_port())
     try:
@@ -257,15 +240,17 @@ async def run(here: Installation, *, stop: asyncio.Event | None = None, metrics:
         _log.info("door.closing", connections=len(door.connections))
         status.stop()
         acceptor.close()
-        housekeeping.cancel()
         given_up = await door.drain()
         for connection in list(door.connections):
             connection.close()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(acceptor.wait_closed(), 2)
-        pulse.cancel()
+        for task in tasks:
+            task.cancel()
+        await door.finish_watch()
         door.readers.shutdown(wait=False, cancel_futures=True)
         door.writers.shutdown(wait=True)
+        door.watcher.shutdown(wait=True)
         _log.info("door.closed", given_up=given_up)
 
 

@@ -49,6 +49,12 @@ ALL: tuple[Code, ...] = (
         "The header has other columns, or the same in another order, than the last file that was applied.",
     ),
     Code(
+        "columns_twice",
+        _TOLERATED,
+        "These columns stand more than once, so that none of them could be used: {field}. Name each column once.",
+        "Several columns have one name, and the field that it means cannot be told; a required field then is missing.",
+    ),
+    Code(
         "columns_unused",
         _TOLERATED,
         "These columns were not used: {field}.",
@@ -92,6 +98,36 @@ ALL: tuple[Code, ...] = (
         "Numbered columns of periods hold marks whose meaning is not certain (the same value twice, 0, letters).",
     ),
     Code(
+        "date_day_first",
+        _REJECT,
+        "{field} seems to have the day first, and may mean two days: write it as mm/dd/yyyy, or as yyyy-mm-dd.",
+        "Other dates of the file, or the day on which it came, say that its dates may have the day first.",
+    ),
+    Code(
+        "id_rewritten",
+        _REJECT,
+        "{field} was rewritten by a spreadsheet: export this column as text, as your system has it.",
+        "An identifier such as 1.2E+08, 1,001 or ='12', which no longer says what it was.",
+    ),
+    Code(
+        "id_no_value",
+        _REJECT,
+        "{field} holds no identifier, but a word for nothing, a total or a line: fill it in, or leave the line out.",
+        "NULL, N/A, Total, ----- and the like where an identifier belongs.",
+    ),
+    Code(
+        "id_unseen",
+        _REJECT,
+        "{field} holds a character that nobody sees (a blank of a special kind, one of no width): type it anew.",
+        "An identifier with an invisible character within it, which would be another one than it seems.",
+    ),
+    Code(
+        "cell_error",
+        _REJECT,
+        "{field} holds what a spreadsheet shows instead of a value (#N/A, #REF!): repair the cell.",
+        "A spreadsheet's error in a required field.",
+    ),
+    Code(
         "duplicate_key",
         _REJECT,
         "Line {line} already has this {field} with other details: keep one row and remove the other.",
@@ -129,6 +165,12 @@ ALL: tuple[Code, ...] = (
         "Bytes of the line mean nothing in the encoding that the whole file is in.",
     ),
     Code(
+        "damaged_header",
+        _REJECT,
+        "The line seems to be a second line of column names: leave it out, one header line is enough.",
+        "The line below the header has a word in each column and no digit, unlike all rows below it.",
+    ),
+    Code(
         "damaged_line_end",
         _REJECT,
         "A carriage return stands in the middle of the line: end every line with CR LF and put line breaks in quotes.",
@@ -152,6 +194,36 @@ ALL: tuple[Code, ...] = (
         _WARNING,
         "{field} is longer than {limit} characters and was left out (rows: {count}): shorten it.",
         "An optional value has more characters than its limit; the value is left out, the row imported.",
+    ),
+    Code(
+        "null_left_out",
+        _WARNING,
+        "{field} holds NULL, as databases write that there is nothing, and was taken as empty (rows: {count}).",
+        "NULL, (null) or \\N in an optional value.",
+    ),
+    Code(
+        "placeholder_blanked",
+        _WARNING,
+        "{field} holds a word for nothing, or a spreadsheet's error, and was left out (rows: {count}): leave it empty.",
+        "N/A, none, - or #REF! in an optional value; the value is left out, the row imported.",
+    ),
+    Code(
+        "id_blanked",
+        _WARNING,
+        "{field} holds no usable identifier and was left out (rows: {count}): export this column as text.",
+        "An optional identifier that is a word for nothing or was rewritten by a spreadsheet.",
+    ),
+    Code(
+        "name_doubtful",
+        _WARNING,
+        "{field} holds no name, as far as can be told (NULL, N/A, no letter), and was taken (rows: {count}): check it.",
+        "A name that may be a word for nothing; it is imported, as it may be somebody's name.",
+    ),
+    Code(
+        "phone_undialable",
+        _WARNING,
+        "{field} is ten digits that no telephone has (it begins with 0 or 1, or all are alike) (rows: {count}): check.",
+        "A number that cannot be dialled; it is imported, as it has the ten digits that are asked for.",
     ),
     Code(
         "date_blanked",
@@ -216,14 +288,20 @@ ALL: tuple[Code, ...] = (
     Code(
         "number_like",
         _WARNING,
-        "{field} ends in .0, as a spreadsheet writes numbers (rows: {count}): export this column as text.",
-        "An identifier looks like a number that a spreadsheet has rewritten; it is imported as it stands.",
+        "{field} ends in .0, as a spreadsheet writes numbers, and was read without (rows: {count}): export it as text.",
+        "A whole number as a spreadsheet has rewritten it (1001.0) is read as the number that it was (1001).",
     ),
     Code(
         "zeros_lost",
         _WARNING,
         "{field} comes with and without leading zeros for one number (rows: {count}): export this column as text.",
         "Identifiers that differ only in leading zeros stand in one file, as when a spreadsheet has cut them.",
+    ),
+    Code(
+        "case_differs",
+        _WARNING,
+        "{field} differs from another one only in upper and lower case (rows: {count}): check that two are meant.",
+        "Identifiers that differ only in case are two; often one of them was mistyped.",
     ),
     # --- tolerated: the file departs from the ideal (ASCII, CR LF, quoted, with a header)
     Code(
@@ -275,6 +353,18 @@ ALL: tuple[Code, ...] = (
         _TOLERATED,
         "The header line stands again further down and was skipped.",
         "A line equal to the header, as when files were joined.",
+    ),
+    Code(
+        "lines_before_header",
+        _TOLERATED,
+        "Lines above the header line (a title, a date) were skipped: the header should be the first line.",
+        "Up to ten lines that fill no more than half of the columns stand above the header.",
+    ),
+    Code(
+        "formula_text",
+        _TOLERATED,
+        'Values are written as a spreadsheet\'s formulas (="014") and were read as the text in the quotes.',
+        'Values of the form `="014"`.',
     ),
     Code(
         "trailing_delimiter",
@@ -371,6 +461,18 @@ ALL: tuple[Code, ...] = (
         _UNREADABLE,
         "The header line is damaged, so the columns cannot be told apart: repair it and send the file again.",
         "The first line holds known column names, but a stray quote or a NUL byte among them.",
+    ),
+    Code(
+        "header_misplaced",
+        _UNREADABLE,
+        "The header line stands below lines that seem to be rows: put it first, and send the file again.",
+        "A header is found further down, and what is above it is more than titles.",
+    ),
+    Code(
+        "headers_differ",
+        _UNREADABLE,
+        "A second header line with other columns stands further down, as when files were joined: send them one by one.",
+        "Below another header the columns may mean something else.",
     ),
     Code(
         "spreadsheet_unreadable",

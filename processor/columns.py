@@ -7,12 +7,18 @@ from processor import codes
 _SHOWN = 20
 
 
-def notes(header: Sequence[str] | None, last: Sequence[str] | None, ignored: Sequence[str]) -> Iterator[dict[str, str]]:
+def notes(
+    header: Sequence[str] | None, last: Sequence[str] | None, ignored: Sequence[str], twice: Sequence[str] = ()
+) -> Iterator[dict[str, str]]:
     """{code, message} for each thing to say; `last` is the header of the file that the source stands at, if known.
+
+    `twice` are names that stand more than once, so that no field could take one of them.
 
     >>> [note["message"] for note in notes(["a", "c"], ["a", "b"], [])]
     ['The columns are not those of the last file: new: c; gone: b. Tell us if that was not meant.']
     """
+    if twice:
+        yield _note("columns_twice", ", ".join(twice[:_SHOWN]))
     if ignored:
         yield _note("columns_unused", ", ".join(ignored[:_SHOWN]))
     if header is None or last is None or list(header) == list(last):

@@ -87,7 +87,14 @@ def _judge(
     ]
     changes[0].tell(report)
     compared = Compared(
-        feed, mode, source.empty_means, found, changes, last_read=runs.rows_read(last), same_file=same_file
+        feed,
+        mode,
+        source.empty_means,
+        found,
+        changes,
+        last_read=runs.rows_read(last),
+        confirmed=runs.positions_of(last),
+        same_file=same_file,
     )
     guards = here.settings.guards if account is None else here.accounts.get(account).guards(here.settings.guards)
     return verdict.on_changes(compared, guards)

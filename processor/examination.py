@@ -37,6 +37,8 @@ class Examined:
         missing: required fields that no column gives; then no row was looked at.
         columns: canonical field name to the position of its column, from 0.
         ignored: header names that no field took.
+        twice: header names that stand more than once, so that no field took one of them.
+        by_position: the fields in the order of the columns, where only their place says what they are.
         records: what the accepted rows give, by feed; the first is what the file's rows are counted as. Without rows
             where these were handed to `on_rows`.
         read: data rows in the file, damaged ones included; read = accepted + rejected, always.
@@ -55,6 +57,8 @@ class Examined:
     missing: tuple[str, ...]
     columns: dict[str, int]
     ignored: tuple[str, ...]
+    twice: tuple[str, ...]
+    by_position: tuple[str, ...]
     records: tuple[Records, ...]
     read: int
     rejected: int
@@ -76,7 +80,8 @@ class Examined:
         report.rejects = list(self.rejects)
         report.reject_counts = dict(self.reject_counts)
         report.warnings = list(self.warnings)
-        report.tolerated = [*self.tolerated, *column_notes(self.header, last_header, self.ignored)]
+        report.tolerated = [*self.tolerated, *column_notes(self.header, last_header, self.ignored, self.twice)]
+        report.by_position = list(self.by_position)
         report.header = list(self.header) if self.header is not None else None
 
 
@@ -119,6 +124,8 @@ def examine(
             missing=columns.missing,
             columns=columns.columns,
             ignored=columns.ignored,
+            twice=columns.twice,
+            by_position=tuple(columns.columns) if "position" in columns.how.values() else (),
             records=said.records(validator),
             read=validator.read,
             rejected=validator.rejected,

@@ -16,6 +16,7 @@ CODES = {
     "many_rejected": "An unusual share of the rows was rejected.",
     "many_deactivated": "An unusual share of what stands would be deactivated.",
     "column_missing": "The header no longer gives a required column.",
+    "columns_by_position": "There is no header line, and nobody has confirmed what the columns are.",
     "truncated": "The file looks cut off.",
     "contacts_changed": "An unusual share of phone numbers or e-mail addresses would change.",
     "phone_shared": "One phone number would suddenly serve many.",
@@ -128,10 +129,25 @@ def check_contacts(settings: GuardSettings, changes: Changes) -> Hold | None:
     return None
 
 
+def check_positions(feed: Feed, found: Examined, *, confirmed: list[str]) -> Hold | None:
+    """The order of columns without names is a guess, until somebody has looked once at a file of that form."""
+    if not found.by_position or list(found.by_position) == confirmed:
+        return None
+    order = ", ".join(feed.field(name).label for name in found.by_position)
+    return Hold(
+        "columns_by_position",
+        f"The file has no header line. Its columns would be taken in this order: {order}. If that is right, ask for "
+        "an approval, and later files of this form are taken; it is safer to send column names.",
+        {"columns": len(found.by_position)},
+    )
+
+
 def missing_columns(feed: Feed, missing: tuple[str, ...], header: tuple[str, ...] | None) -> Hold:
     """The hold of a file whose header no longer gives a required column."""
     labels = ", ".join(f"{feed.field(name).label} ({name})" for name in missing)
+    twice = sorted({name for name in header or () if name and (header or ()).count(name) > 1})
+    again = f" {', '.join(twice)} stands more than once: name each column once." if twice else ""
     seen = f" The header reads: {', '.join(header)}." if header else " The file has no header line."
     return Hold(
-        "column_missing", f"No column gives {labels}, which {feed.name} needs.{seen}", {"missing": len(missing)}
+        "column_missing", f"No column gives {labels}, which {feed.name} needs.{again}{seen}", {"missing": len(missing)}
     )

@@ -182,6 +182,7 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
         changes,
         resumed=report.resumed,
         last_read=runs.rows_read(last),
+        confirmed=runs.positions_of(last),
         same_file=same_file,
     )
     judged = verdict.on_changes(compared, account.guards(here.settings.guards), request=run.request)

@@ -29,6 +29,7 @@ class Mapping:
         columns: canonical field name to column position, from 0; fields that the file lacks are absent.
         how: for each mapped field, what decided it: `kept`, `header` or `position`.
         ignored: header names that no field took, in the file's order.
+        twice: header names that stand more than once and mean a field: none of these columns is taken.
         missing: required fields without a column.
         missing_expected: expected fields without a column.
         header: the header as it stands, None if there is none.
@@ -38,6 +39,7 @@ class Mapping:
     columns: dict[str, int]
     how: dict[str, How]
     ignored: tuple[str, ...]
+    twice: tuple[str, ...]
     missing: tuple[str, ...]
     missing_expected: tuple[str, ...]
     header: tuple[str, ...] | None
@@ -70,12 +72,14 @@ def resolve(feed: Feed, header: tuple[str, ...] | None, width: int, kept: KeptMa
     else:
         _by_kept_header(fields, header, kept, columns, how)
         _by_known_header(fields, header, columns, how)
+    twice = _twice(fields, header or (), kept, columns)
     taken = set(columns.values())
     return Mapping(
         fields=fields,
         columns={each.name: columns[each.name] for each in fields if each.name in columns},
         how=how,
-        ignored=tuple(name for at, name in enumerate(header or ()) if at not in taken and name),
+        ignored=tuple(name for at, name in enumerate(header or ()) if at not in taken and name and name not in twice),
+        twice=twice,
         missing=tuple(
             each.name
             for each in fields
@@ -101,13 +105,31 @@ def _fields(feed: Feed, names: Iterable[str]) -> tuple[Field, ...]:
     )
 
 
+def _twice(
+    fields: Iterable[Field], header: tuple[str, ...], kept: KeptMapping, columns: dict[str, int]
+) -> tuple[str, ...]:
+    """The names that stand more than once and mean a field that no other column gives."""
+    names = _names(header)
+    meant = {name for each in fields if each.name not in columns for name in each.known_headers}
+    meant |= {comparable(name) for field, name in kept.headers.items() if field not in columns}
+    return tuple(
+        dict.fromkeys(
+            shown for shown, name in zip(header, names, strict=True) if name in meant and names.count(name) > 1
+        )
+    )
+
+
+def _names(header: tuple[str, ...]) -> list[str]:
+    return [_LEADING_ZEROS.sub("", comparable(name)) for name in header]
+
+
 def _by_kept_header(
     fields: Iterable[Field], header: tuple[str, ...], kept: KeptMapping, columns: dict[str, int], how: dict[str, How]
 ) -> None:
     names = [comparable(name) for name in header]
     for each in fields:
         wanted = comparable(kept.headers.get(each.name, ""))
-        if wanted and wanted in names:
+        if wanted and names.count(wanted) == 1:
             columns[each.name] = names.index(wanted)
             how[each.name] = "kept"
 
@@ -115,15 +137,21 @@ def _by_kept_header(
 def _by_known_header(
     fields: Iterable[Field], header: tuple[str, ...], columns: dict[str, int], how: dict[str, How]
 ) -> None:
-    """A column that bears a field's own name or label comes before one with a further known name, else the first."""
+    """A column that bears a field's own name or label comes before one with a further known name, else the first.
+
+    Of two columns with one name (a student's and a guardian's phone, perhaps) nobody can tell which is meant.
+    """
     taken = set(columns.values())
-    names = [_LEADING_ZEROS.sub("", comparable(name)) for name in header]
+    names = _names(header)
     for own_name_only in (True, False):
         for each in fields:
             if each.name in columns:
                 continue
             known = each.own_names if own_name_only else each.known_headers
-            at = next((at for at, name in enumerate(names) if at not in taken and name in known), None)
+            at = next(
+                (at for at, name in enumerate(names) if at not in taken and name in known and names.count(name) == 1),
+                None,
+            )
             if at is not None:
                 columns[each.name] = at
                 how[each.name] = "header"

@@ -26,8 +26,7 @@ def merged(tx: sa.Connection, feed: Feed, account_id: int, fields: Sequence[str]
         account_id: whose sources.
         fields: the columns it gives, None for all; fewer are quicker where several sources speak of the feed.
 
-    A field that has a default comes from the first source that says something else: an empty value is kept as the
-    default, so the two cannot be told apart.
+    A field that has a default comes from the first source that says something; where none does, it is the default.
     """
     table = table_of(feed)
     names = feed.field_names if fields is None else tuple(fields)
@@ -107,8 +106,7 @@ def _rows(feed: Feed, spoken: Collection[int], names: Iterable[str]) -> sa.Selec
 def _first_given(feed: Feed, name: str, table: sa.Table, order: sa.CTE) -> sa.Label[str]:
     """Of a key's rows the value that comes first and is not empty: the least of rank and value, without the rank."""
     value, default = table.c[name], _default(feed, name)
-    given = value.not_in(["", default]) if default else value != ""
-    first = sa.func.min(sa.case((given, order.c.rank + value)))
+    first = sa.func.min(sa.case((value != "", order.c.rank + value)))
     return sa.func.coalesce(sa.func.substr(first, len(_RANK.format(0)) + 1), default).label(name)
 
 

@@ -59,6 +59,7 @@ class Report:
     tolerated: list[dict[str, str]] = field(default_factory=list)
     hold: dict[str, Any] | None = None
     header: list[str] | None = None
+    by_position: list[str] = field(default_factory=list)
     days: list[str] = field(default_factory=list)
     resumed: bool = False
     reason: str = ""

@@ -225,6 +225,11 @@ def header_of(run: Run | None) -> list[str] | None:
     return run.report.get("header") if run is not None and run.report is not None else None
 
 
+def positions_of(run: Run | None) -> list[str]:
+    """The fields that a run has taken by the place of their columns alone; empty for no run, or a file with names."""
+    return run.report.get("by_position", []) if run is not None and run.report is not None else []
+
+
 def newest_of_source(tx: sa.Connection, source_id: int) -> Run | None:
     """The run of a source's newest landing that has an outcome."""
     query = _QUERY.where(runs.c.source_id == source_id, runs.c.outcome.is_not(None))

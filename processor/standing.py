@@ -31,7 +31,7 @@ class Standing:
         return self.run.partition(":")[0] if self.run else None
 
 
-_RULES_VERSION = "1"
+_RULES_VERSION = "2"
 """Part of how a file is read: raise it when the rules change, so that the same bytes are read again."""
 
 

@@ -102,12 +102,14 @@ def suggest(path: Path, catalogue: Catalogue, *, feed: str | None = None) -> lis
     feeds = [catalogue[feed]] if feed is not None else list(catalogue.values())
 
     def has_header(record: tuple[str, ...]) -> bool:
-        return any(looks_like_header(one, record) for one in feeds) or _are_words(record)
+        return any(looks_like_header(one, record) for one in feeds)
 
     with open_file(path, name=path.name, has_header=has_header) as opened:
         frames = [batch.frame for batch in islice(opened.batches(), 1)]
         header, width = opened.header, opened.width
     rows = frames[0].head(_ROWS_LOOKED_AT) if frames else None
+    if header is None and rows is not None and rows.height and _are_words(first := rows.drop("line").row(0)):
+        header, rows = first, rows[1:]
     columns = [_look(rows, at, header[at] if header and at < len(header) else None) for at in range(width)]
     found = [_fit(one, columns, header, path.stem) for one in feeds]
     return sorted((one for one in found if one.columns or feed), key=lambda one: -one.confidence)

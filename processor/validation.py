@@ -121,6 +121,8 @@ class _Effect(StrEnum):
     REJECT = "reject"
     BLANK = "blank"
     TELL = "tell"
+    REWRITE = "rewrite"
+    """The value is read without the `.0` at its end."""
     LEAVE_OUT = "leave out"
     """The group of columns with this number gives nothing; the row stays."""
 
@@ -166,7 +168,6 @@ class Validator:
         self._identifiers = rules.identifiers(feed, self._fields)
         self._rules = [rule for field in self._fields for rule in self._rules_of(field)] + self._rules_of_numbers()
         self._masks = [rule.suspect.alias(str(at)) for at, rule in enumerate(self._rules)]
-        self._columns = [pl.col("line"), *map(self._value, self._fields), *self._extensions()]
         self._key = list(feed.key)
         self._hashes = [
             *(pl.col(name).hash(seed).alias(name) for seed, name in enumerate(self._names[1:])),
@@ -198,11 +199,11 @@ class Validator:
         """Apply every rule to a batch. Batches must come in the order of the file."""
         for kind in self._kinds:
             kind.begin(all_kept=bool(batch.damaged))
-        values, faulty = self._apply_rules(batch.frame)
+        values, faulty = self._apply_rules(batch)
         good = values.filter(~faulty.mask) if faulty else values
         good, repeated, collapsed = self._apart(batch.frame, good)
         for name in list(self._longest_forms):
-            self._warn_lost_zeros(good, name)
+            self._warn_look_alikes(good, name)
         self._distinct.add(good)
         rejected = [faulty.rows] if faulty else []
         if repeated is not None:
@@ -249,28 +250,45 @@ class Validator:
             return self._rules_of_further(field)
         required = field.required or (field.expected and self._options.strict_alt_phone)
         found = []
+        null = rules.null_in_name(value) if rules.is_name(field) else rules.is_null(value)
         if required:
-            found.append(self._rule(field, "required_empty", value == "", _Effect.REJECT))
+            empty = (value == "") | null if field.kind is Kind.TEXT else value == ""
+            found.append(self._rule(field, "required_empty", empty, _Effect.REJECT, self._odd(field)))
         if field.name not in self._mapping.columns:
             return found
+        if not required and field.kind is Kind.TEXT and field.name not in self._key_columns:
+            found.append(self._rule(field, "null_left_out", null, _Effect.BLANK, self._odd(field)))
         if field.required_with:
             empty = (value == "") & (pl.col(field.required_with) != "")
             found.append(self._rule(field, "required_empty", empty, _Effect.REJECT))
         if field.expected and not required:
             found.append(self._rule(field, "expected_empty", value == "", _Effect.TELL))
+        found += self._remarks_on(field)
+        return found + self._faults_of(field, required=required or field.name in self._key_columns)
+
+    def _remarks_on(self, field: Field) -> list[_Rule]:
+        """What is told of a value beyond its faults, or is done to it."""
+        value = pl.col(field.name)
+        found = []
         if field.kind is Kind.PHONE:
             found.append(self._rule(field, "extension_cut", pl.col(f"x {field.name}"), _Effect.TELL))
+            found.append(self._rule(field, "phone_undialable", rules.undialable(value), _Effect.TELL))
         if field.kind is Kind.PERIODS:
             found.append(self._rule(field, "period_range", rules.has_range(value), _Effect.TELL))
-        if field.name in self._identifiers:
-            odd, suspect = rules.like_a_number(value), rules.perhaps_like_a_number(value)
-            found.append(self._rule(field, "number_like", odd, _Effect.TELL, suspect))
-        return found + self._faults_of(field, required=required or field.name in self._key_columns)
+        if field.kind is Kind.DATE:
+            found.append(self._rule(field, "date_day_first", pl.col(f"d {field.name}"), _Effect.REJECT))
+        if rules.is_name(field):
+            odd, suspect = rules.doubtful_name(value), rules.perhaps_doubtful_name(value)
+            found.append(self._rule(field, "name_doubtful", odd, _Effect.TELL, suspect))
+        elif field.kind is Kind.TEXT:
+            number = rules.like_a_number(value)
+            found.append(self._rule(field, "number_like", number, _Effect.REWRITE, self._odd(field)))
+        return found
 
     def _faults_of(self, field: Field, *, required: bool) -> list[_Rule]:
         value = pl.col(field.name)
         found = []
-        for fault in rules.faults(field, value):
+        for fault in self._faults(field, required=required):
             broken = (value != "") & fault.broken
             if field.required_with and not required:
                 beside = broken & (pl.col(field.required_with) != "")
@@ -279,6 +297,20 @@ class Validator:
             found.append(self._rule(field, code, broken, effect, fault.suspect))
         return found
 
+    def _faults(self, field: Field, *, required: bool) -> list[rules.Fault]:
+        return rules.faults(
+            field,
+            pl.col(field.name),
+            identifier=field.name in self._identifiers,
+            required=required,
+            odd=self._odd(field),
+        )
+
+    @staticmethod
+    def _odd(field: Field) -> pl.Expr | None:
+        """Where a text may break a rule; None for fields of another kind."""
+        return pl.col(f"odd {field.name}") if _is_text(field) else None
+
     def _rules_of_further(self, field: Field) -> list[_Rule]:
         """A required field of a further group: where it is empty or faulty, and the group is not empty, that is left
         out.
@@ -286,7 +318,7 @@ class Validator:
         value = pl.col(field.name)
         group = [each.name for each in self._fields if each.number == field.number]
         empty = (value == "") & pl.any_horizontal(pl.col(name) != "" for name in group)
-        faults = [((value != "") & fault.broken, fault.suspect) for fault in rules.faults(field, value)]
+        faults = [((value != "") & fault.broken, fault.suspect) for fault in self._faults(field, required=True)]
         found = [
             self._rule(field, "group_left_out", wrong, _Effect.LEAVE_OUT, suspect)
             for wrong, suspect in [(empty, None), *faults]
@@ -307,35 +339,48 @@ class Validator:
         message = codes.message(code, field=field.label, limit=field.max_length or 0)
         return _Rule(field, code, effect, message, broken, broken if suspect is None else suspect)
 
-    def _extensions(self) -> list[pl.Expr]:
-        """Whether a phone as it was read has an extension, which its value no longer shows."""
-        return [
-            rules.has_extension(pl.col(f"c{self._mapping.columns[field.name]}")).alias(f"x {field.name}")
-            for field in self._fields
-            if field.kind is Kind.PHONE and field.name in self._mapping.columns
-        ]
+    def _columns(self, batch: Batch) -> list[pl.Expr]:
+        """The line, every field's value, and what a value no longer shows: whether a phone as it was read has an
+        extension, whether a date may be written with the day first.
+        """
+        extensions, orders = [], []
+        for field in self._fields:
+            position = self._mapping.columns.get(field.name)
+            if position is not None and field.kind is Kind.PHONE:
+                extensions.append(rules.has_extension(pl.col(f"c{position}")).alias(f"x {field.name}"))
+            if position is not None and field.kind is Kind.DATE:
+                order = rules.day_first(rules.trimmed(f"c{position}"), self.effective_date)
+                orders.append(order.alias(f"d {field.name}"))
+        return [pl.col("line"), *(self._value(field, batch) for field in self._fields), *extensions, *orders]
 
-    def _value(self, field: Field) -> pl.Expr:
+    def _value(self, field: Field, batch: Batch) -> pl.Expr:
         position = self._mapping.columns.get(field.name)
         if position is None:
-            return pl.lit(field.default, dtype=pl.String).alias(field.name)
-        return rules.normalised(field, rules.trimmed(f"c{position}")).alias(field.name)
+            absent = field.default if field.kind is Kind.DATE else ""
+            return pl.lit(absent, dtype=pl.String).alias(field.name)
+        value = rules.trimmed(f"c{position}", plain=batch.plain, joined=batch.accents_apart)
+        return rules.normalised(field, value).alias(field.name)
 
-    def _apply_rules(self, read: pl.DataFrame) -> tuple[pl.DataFrame, "_Faulty | None"]:
+    def _apply_rules(self, batch: Batch) -> tuple[pl.DataFrame, "_Faulty | None"]:
         """Reject by required fields, blank by optional ones; gives all values, and the rows that are to be rejected."""
-        wide = read.select(self._columns)
+        read = batch.frame
+        wide = read.select(self._columns(batch))
         values = wide[self._names]
+        wide = wide.with_columns(
+            rules.odd_text(wide[field.name]).alias(f"odd {field.name}") for field in self._fields if _is_text(field)
+        )
         masks = wide.select(self._masks)
         suspected = [at for at, mask in enumerate(masks.get_columns()) if mask.any()]
-        masks = masks.with_columns(
-            wide.select(self._rules[at].broken.alias(str(at)) for at in suspected).get_columns()
-            if any(self._rules[at].suspect is not self._rules[at].broken for at in suspected)
-            else ()
-        )
+        masks = masks.with_columns(self._look_closely(wide, at, masks[str(at)]) for at in suspected)
         broken = [(self._rules[at], masks[str(at)]) for at in suspected if masks[str(at)].any()]
         rejecting = [mask for rule, mask in broken if rule.effect is _Effect.REJECT]
         mask = functools.reduce(operator.or_, rejecting) if rejecting else None
         self._note_days(values, masks)
+        numbers = [(rule.field.name, where) for rule, where in broken if rule.effect is _Effect.REWRITE]
+        values = values.with_columns(
+            pl.when(pl.lit(where)).then(pl.col(name).str.strip_suffix(".0")).otherwise(pl.col(name)).alias(name)
+            for name, where in numbers
+        )
         blank: dict[str, pl.Series] = {}
         left_out: dict[int, pl.Series] = {}
         warned: dict[tuple[str, str], pl.Series] = {}
@@ -363,6 +408,17 @@ class Validator:
                 for name, where in blank.items()
             )
         return values, None if mask is None else self._reject(read, values, masks, mask)
+
+    def _look_closely(self, wide: pl.DataFrame, at: int, suspect: pl.Series) -> pl.Series:
+        """Where a rule is broken, of the rows in which that may be."""
+        rule = self._rules[at]
+        if rule.suspect is rule.broken:
+            return suspect
+        if suspect.all():
+            return wide.select(rule.broken.alias(str(at))).to_series()
+        found = suspect.to_numpy().copy()
+        found[found] = wide.filter(suspect).select(rule.broken).to_series().to_numpy()
+        return pl.Series(str(at), found)
 
     def _reject(self, read: pl.DataFrame, values: pl.DataFrame, masks: pl.DataFrame, mask: pl.Series) -> "_Faulty":
         """The rows that break a rejecting rule, each with the first one that it breaks."""
@@ -539,8 +595,9 @@ class Validator:
         if repeats is not None:
             self._warn("shared_value", name, pl.Series(lines[repeats.status != NEW]))
 
-    def _warn_lost_zeros(self, good: pl.DataFrame, name: str) -> None:
-        """Warn of identifiers that are another one without its leading zeros (`14` where `014` came before).
+    def _warn_look_alikes(self, good: pl.DataFrame, name: str) -> None:
+        """Warn of identifiers that are another one without its leading zeros (`14` where `014` came before), or in
+        other letters (`a1` where `A1` came before).
 
         Only of fields with few different values, such as schools: more cannot be kept for a file of any length.
         """
@@ -550,13 +607,18 @@ class Validator:
         if len(longest) + len(values) > _FORMS_KEPT:
             del self._longest_forms[name]
             return
-        numbers = [value for value in values if value.isascii() and value.isdecimal()]
-        for value in numbers:
-            number = value.lstrip("0")
-            longest[number] = max(longest.get(number, ""), value, key=len)
-        short = [value for value in numbers if len(value) < len(longest[value.lstrip("0")])]
-        if short:
-            self._warn("zeros_lost", name, good["line"].filter(good[name].is_in(short)))
+        zeros, letters = [], []
+        for value in sorted(values):
+            if value.isascii() and value.isdecimal():
+                number = value.lstrip("0")
+                longest[number] = max(longest.get(number, ""), value, key=len)
+                zeros.append(value)
+            elif longest.setdefault(value.casefold(), value) != value:
+                letters.append(value)
+        short = [value for value in zeros if len(value) < len(longest[value.lstrip("0")])]
+        for code, found in (("zeros_lost", short), ("case_differs", letters)):
+            if found:
+                self._warn(code, name, good["line"].filter(good[name].is_in(found)))
 
     def _warn(self, code: str, name: str, lines: pl.Series) -> None:
         if not len(lines):
@@ -689,6 +751,10 @@ class _Kind:
 _REJECT_SCHEMA: Final = pl.Schema(
     {"line": pl.Int64, "field": pl.String, "value": pl.String, "code": pl.String, "message": pl.String}
 )
+
+
+def _is_text(field: Field) -> bool:
+    return field.kind is Kind.TEXT and not rules.is_name(field)
 
 
 def _damage_rows(damaged: tuple[Damage, ...]) -> pl.DataFrame:

@@ -38,6 +38,7 @@ class Compared:
         changes: what it would change, by kind of record.
         resumed: it was continued after a cut.
         last_read: rows read of the file that the source stands at; None for a source's first file.
+        confirmed: the fields that this file's columns were taken for by their place alone, in their order.
         same_file: the source stands at these very bytes, read in the same way.
     """
 
@@ -48,6 +49,7 @@ class Compared:
     changes: Sequence[Changes]
     resumed: bool = False
     last_read: int | None = None
+    confirmed: Sequence[str] = ()
     same_file: bool = False
 
 
@@ -75,13 +77,30 @@ def on_changes(what: Compared, settings: GuardSettings, *, request: dict[str, ob
     nothing_new = what.last_read is not None and all(one.empty for one in what.changes)
     if nothing_new and (what.same_file or not what.found.rejected):
         return Verdict(Outcome.UNCHANGED)
-    return Verdict(Outcome.IMPORTED_WITH_REJECTS if what.found.rejected else Outcome.IMPORTED)
+    return Verdict(Outcome.IMPORTED_WITH_REJECTS if what.found.rejected else Outcome.IMPORTED, _not_deactivated(what))
+
+
+def _not_deactivated(what: Compared) -> str:
+    """What is said where a row whose key cannot be told keeps everything that the file does not list."""
+    kept = [(one.kept, one.feed.name) for one in what.changes if one.kept and one.feed in _kept_whole(what)]
+    if what.mode is Mode.DELTA or not kept:
+        return ""
+    told = " and ".join(f"{count:,} {name} rows" for count, name in kept)
+    return (
+        f"{told} that the file does not list stay as they were, because it cannot be told whose row was rejected in "
+        "the lines below: nothing was deactivated this time."
+    )
+
+
+def _kept_whole(what: Compared) -> list[Feed]:
+    return [records.feed for records in what.found.records if records.keep_all]
 
 
 def _holds(what: Compared, settings: GuardSettings) -> Iterator[Hold]:
     found, feed = what.found, what.feed
     nothing = found.read == 0 and what.empty_means == "nothing"
     holds = [
+        guards.check_positions(feed, found, confirmed=list(what.confirmed)),
         guards.check_truncation(settings, found, resumed=what.resumed, last_read=what.last_read),
         guards.check_rows(settings, feed, read=found.read, rejected=found.rejected, empty_means=what.empty_means),
         *(guards.check_changes(settings, what.mode, one) for one in what.changes if not nothing),

@@ -1,24 +1,36 @@
 """Text with separators, batch by batch: the fast pass, the careful way for what it doubts, both in order again."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import polars as pl
 
 from processor.reading.container import Container
-from processor.reading.dialect import Dialect, HasHeader, decide
+from processor.reading.dialect import Dialect, decide
+from processor.reading.header import HasHeader
 from processor.reading.record import Damaged, Record, Undecided, is_blank, read_parts, read_record
 from processor.reading.scan import Mask, Offsets, Scan, scan
 from processor.reading.table import Batch, Damage, Limits, UnreadableFile, column_names
 from processor.reading.text import Text, TextFile, open_text, shown
 
+_COMBINING: Final = (b"\xcc", b"\xcd")
+"""With one of these bytes an accent begins that is a character of its own (U+0300 to U+037F), and hardly any other."""
+
 
 class DelimitedFile(TextFile):
     """A file of text with separators. See `OpenedFile`."""
 
-    def __init__(self, text: Text, dialect: Dialect, limits: Limits) -> None:
-        super().__init__(text, start=dialect.start, header=dialect.header, width=dialect.form.width, limits=limits)
-        self._dialect = dialect
+    def __init__(self, text: Text, dialect: Dialect, limits: Limits, has_header: HasHeader) -> None:
+        super().__init__(
+            text,
+            start=dialect.start,
+            header=dialect.header,
+            width=dialect.form.width,
+            limits=limits,
+            has_header=has_header,
+        )
+        self._names_again = dialect.names_again
         self._form = dialect.form
         self._schema = pl.Schema(dict.fromkeys(column_names(self.width), pl.String))
         self.line_count = dialect.lines_before
@@ -45,9 +57,16 @@ class DelimitedFile(TextFile):
             frame = pl.concat([frame, self._careful_frame(careful, numbers)]).sort("line", maintain_order=True)
         damaged = [Damage(int(numbers[line]) + part, code, value) for line, part, code, value in careful.damaged]
         frame, more = self._check_frame(frame, data, found, numbers)
+        if self._names_again is not None:
+            line, raw = self._names_again
+            more.append(Damage(line, "damaged_header", shown(raw)))
+            self._names_again = None
         self.line_count += lines + sum(careful.divided.values())
         self._remember(found, careful, clean)
-        return Batch(frame, tuple(sorted([*damaged, *more], key=lambda each: each.line))), int(found.starts[lines])
+        damages = tuple(sorted([*damaged, *more], key=lambda each: each.line))
+        plain = data.isascii()
+        apart = not plain and any(first in data for first in _COMBINING)
+        return Batch(frame, damages, plain=plain, accents_apart=apart), int(found.starts[lines])
 
     def _parse(self, data: bytes, found: Scan, clean: Mask) -> pl.DataFrame:
         """Lines beyond doubt, by Polars, which is fast and right on them (and on nothing else)."""
@@ -119,13 +138,7 @@ class DelimitedFile(TextFile):
     def _check_frame(
         self, frame: pl.DataFrame, data: bytes, found: Scan, numbers: Offsets
     ) -> tuple[pl.DataFrame, list[Damage]]:
-        """Set aside repeated headers, and lines that have a value after the separator that ends every line."""
-        header = self._dialect.header_fields
-        if header is not None and frame.height:
-            again = pl.all_horizontal(pl.col(f"c{at}") == name for at, name in enumerate(header[: self.width]))
-            if (frame["c0"] == header[0]).any() and frame.select(again.any()).item():
-                self._note("header_repeated")
-                frame = frame.filter(~again)
+        """Set aside lines that have a value after the separator that ends every line."""
         if not self._form.trailing:
             return frame, []
         last = pl.col(f"c{self.width - 1}") != ""
@@ -150,6 +163,8 @@ class DelimitedFile(TextFile):
             self._note("unquoted")
         if careful.spaced:
             self._note("space_around_quotes")
+        if careful.formulas:
+            self._note("formula_text")
         last_row = max([*np.flatnonzero(clean)[-1:].tolist(), *(line for line, _, _ in careful.rows[-1:])], default=-1)
         if careful.open_from >= 0 or last_row >= 0:
             self.open_quote_at_end = careful.open_from > last_row
@@ -165,6 +180,7 @@ class _Careful:
     divided: dict[int, int] = field(default_factory=dict)
     spaced: bool = False
     unquoted: bool = False
+    formulas: bool = False
     open_from: int = -1
 
     def take(self, line: int, record: Record) -> None:
@@ -172,6 +188,7 @@ class _Careful:
         self.consumed.extend(range(line, line + record.lines))
         self.spaced |= record.spaced
         self.unquoted |= not record.quoted
+        self.formulas |= record.formulas
 
     def divide(self, line: int, parts: list[Record]) -> None:
         self.rows.extend((line, part, record.fields) for part, record in enumerate(parts))
@@ -197,4 +214,4 @@ def open_delimited(container: Container, *, has_header: HasHeader, limits: Limit
     except UnreadableFile:
         text.open_files.close()
         raise
-    return DelimitedFile(text, dialect, limits)
+    return DelimitedFile(text, dialect, limits, has_header)

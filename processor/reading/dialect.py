@@ -1,16 +1,18 @@
 """How the lines of a file are written: separator, line end, header, number of columns. Decided from the first lines."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from processor.reading.header import HasHeader, are_names, header_below
 from processor.reading.record import Damaged, Form, Record, Undecided, is_blank, read_record
 from processor.reading.table import Limits, UnreadableFile
 
 _DELIMITERS = {b",": "", b";": "delimiter_semicolon", b"\t": "delimiter_tab", b"|": "delimiter_pipe"}
 _SAMPLE_LINES = 20
-
-HasHeader = Callable[[tuple[str, ...]], bool]
+_TITLES_AT_MOST = 10
+_ROWS_TO_TELL = 2
+"""Rows below a second line of names that it takes to tell that it is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Dialect:
     Attributes:
         form: separator, line end and number of fields, which the reading of each record needs.
         header: the trimmed names, if there is a header.
-        header_fields: the first record as it stands, to know it again further down.
+        names_again: number and bytes of the line after the header, where that seems to be names again, not a row.
         start: offset of the first data line.
         lines_before: physical lines before it.
         notes: codes of what was tolerated so far.
@@ -28,7 +30,7 @@ class Dialect:
 
     form: Form
     header: tuple[str, ...] | None
-    header_fields: tuple[str, ...] | None
+    names_again: tuple[int, bytes] | None
     start: int
     lines_before: int
     notes: tuple[str, ...]
@@ -58,11 +60,13 @@ def decide(head: bytes, *, line_end: bytes, whole: bool, has_header: HasHeader, 
         start, lines_before = end, lines_before + 1
     if whole and not head[start:].strip():
         raise UnreadableFile("empty_file")
-    first_line = head[start : head.find(line_end, start)]
     forms = [Form(each, line_end, 0, limits) for each in ([named] if named else _DELIMITERS)]
-    samples = [_sample(head, start, form, whole=whole) for form in forms if form.delimiter in first_line]
-    samples = samples or [_sample(head, start, forms[0], whole=whole)]
-    best = max(samples, key=lambda sample: _score(sample, has_header)) if len(samples) > 1 else samples[0]
+    best = _best(head, start, forms, has_header, whole=whole)
+    if best.first is None or not has_header(_trimmed(best.first.fields)):
+        titles, below, lower = _below_titles(head, start, forms, has_header, whole=whole)
+        if below is not None:
+            notes.append("lines_before_header")
+            start, lines_before, best = lower, lines_before + titles, below
     notes.extend(filter(None, [_DELIMITERS.get(best.delimiter, "")]))
     form = next(form for form in forms if form.delimiter == best.delimiter)
     first = best.first
@@ -74,6 +78,12 @@ def decide(head: bytes, *, line_end: bytes, whole: bool, has_header: HasHeader, 
         width = widths.most_common(1)[0][0] if widths else 1
         return Dialect(replace(form, width=width), None, None, start, lines_before, (*notes, "no_header"))
     header, data = first.fields, best.records[1:]
+    end, lines_before = first.end, lines_before + first.lines
+    again: tuple[int, bytes] | None = None
+    if len(data) > _ROWS_TO_TELL and are_names(data[0], data[1:]):
+        line_end_at = head.find(line_end, end)
+        again = lines_before + 1, head[end:line_end_at]
+        end, lines_before, data = line_end_at + 1, lines_before + 1, data[1:]
     width, trailing = _width(header, data)
     if trailing:
         notes.append("trailing_delimiter")
@@ -81,30 +91,11 @@ def decide(head: bytes, *, line_end: bytes, whole: bool, has_header: HasHeader, 
     return Dialect(
         form=replace(form, width=width, trailing=width > len(header)),
         header=names,
-        header_fields=header,
-        start=first.end,
-        lines_before=lines_before + first.lines,
+        names_again=again,
+        start=end,
+        lines_before=lines_before,
         notes=tuple(notes),
     )
-
-
-def are_names(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
-    """Whether the first record seems to be a header, though none of its names is known.
-
-    Such a line must not be taken for data: names are all there, differ, and hold no digit, while every record after it
-    holds one (ids and phones do). Taking it for a header is the safe error: the columns then count as missing.
-
-    >>> are_names(["Schule", "Kurs"], [["014", "MATH"], ["015", "ART"]]), are_names(["Bell", "Art"], [["Lee", "PE"]])
-    (True, False)
-    """
-    names = [name.strip() for name in first]
-    if not others or not all(names) or len(set(names)) < len(names) or _holds_digit(names):
-        return False
-    return all(_holds_digit(record) for record in others)
-
-
-def _holds_digit(values: Sequence[str]) -> bool:
-    return any(character.isdigit() for value in values for character in value)
 
 
 def _width(header: tuple[str, ...], data: list[tuple[str, ...]]) -> tuple[int, bool]:
@@ -129,6 +120,35 @@ def _score(sample: _Sample, has_header: HasHeader) -> tuple[bool, float, int]:
     width, count = widths.most_common(1)[0]
     known = sample.first is not None and len(sample.first.fields) > 1 and has_header(_trimmed(sample.first.fields))
     return (known, count / len(sample.records), width)
+
+
+def _best(head: bytes, start: int, forms: Sequence[Form], has_header: HasHeader, *, whole: bool) -> _Sample:
+    """The first lines by the separator that fits them best."""
+    first_line = head[start : head.find(forms[0].line_end, start)]
+    samples = [_sample(head, start, form, whole=whole) for form in forms if form.delimiter in first_line]
+    samples = samples or [_sample(head, start, forms[0], whole=whole)]
+    return max(samples, key=lambda sample: _score(sample, has_header)) if len(samples) > 1 else samples[0]
+
+
+def _below_titles(
+    head: bytes, start: int, forms: Sequence[Form], has_header: HasHeader, *, whole: bool
+) -> tuple[int, _Sample | None, int]:
+    """The header below lines of titles: how many lines are above it, what begins with it, and where; None if it is not
+    there.
+    """
+    line_end, above, at, lines = forms[0].line_end, list[bytes](), start, 0
+    while len(above) <= _TITLES_AT_MOST and (end := head.find(line_end, at)) >= 0:
+        line = head[at:end]
+        if line.strip():
+            below = _best(head, at, forms, has_header, whole=whole)
+            if above and below.first is not None and has_header(_trimmed(below.first.fields)):
+                delimiter = below.delimiter.decode()
+                titles = [title.decode("utf-8", "replace").split(delimiter) for title in above]
+                header_below([*titles, below.first.fields], has_header)
+                return lines, below, at
+            above.append(line)
+        at, lines = end + 1, lines + 1
+    return 0, None, start
 
 
 def _sample(head: bytes, start: int, form: Form, *, whole: bool) -> _Sample:

@@ -10,8 +10,8 @@ from itertools import accumulate
 import polars as pl
 
 from processor.reading.container import Container
-from processor.reading.dialect import HasHeader
 from processor.reading.encoding import MARK
+from processor.reading.header import HasHeader
 from processor.reading.table import Batch, Damage, Limits, UnreadableFile, column_names
 from processor.reading.text import Text, TextFile, open_text, shown
 
@@ -35,7 +35,12 @@ class FixedWidthFile(TextFile):
         skipped = at + 1 if with_header else at
         start = len("".join(line + "\n" for line in lines[:skipped]).encode())
         super().__init__(
-            text, start=start, header=names if with_header else None, width=len(self._widths), limits=limits
+            text,
+            start=start,
+            header=names if with_header else None,
+            width=len(self._widths),
+            limits=limits,
+            has_header=has_header,
         )
         self.line_count = skipped
         self._note("fixed_width")

@@ -7,6 +7,7 @@ line inside it is a whole record by itself; otherwise its first line is damaged,
 physical line.
 """
 
+import codecs
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,6 +16,9 @@ from processor.reading.table import Limits
 
 QUOTE: Final = b'"'
 _Q: Final = QUOTE[0]
+_FORMULA: Final = b'="'
+_BOM: Final = codecs.BOM_UTF8
+"""In the middle of a file where files were joined."""
 _CR: Final = b"\r"
 _DISTINCT_WIDTH: Final = 3
 """From so many fields on, a line inside a quoted value that splits into just as many is a record, not text."""
@@ -49,6 +53,7 @@ class Record:
         lines: physical lines that it takes.
         spaced: blanks around quotes were set aside.
         quoted: every field stands in quotes.
+        formulas: some field stands in quotes after an equals sign, as a spreadsheet is told that it is text: `="014"`.
     """
 
     fields: tuple[str, ...]
@@ -56,6 +61,7 @@ class Record:
     lines: int
     spaced: bool
     quoted: bool
+    formulas: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +166,13 @@ def _split(data: bytes, start: int, line_end: int, limit: int, form: Form) -> Re
     delimiter, end_byte = form.delimiter[0], form.line_end[0]
     blanks = _blanks(form)
     fields: list[str] = []
-    spaced, quoted, at, own_end = False, True, start, line_end
+    spaced, quoted, formulas, own_end = False, True, False, line_end
+    at = start + len(_BOM) if data.startswith(_BOM + QUOTE, start) else start
     while True:
         first = _past(data, at, blanks)
+        if data.startswith(_FORMULA, first):
+            first, formulas = first + 1, True
+            at = first
         if data[first] == _Q:
             close = _closing(data, first + 1, limit)
             if close < 0:
@@ -186,7 +196,7 @@ def _split(data: bytes, start: int, line_end: int, limit: int, form: Form) -> Re
             continue
         if data[after] == end_byte or _before_end(data, after, line_end) == after:
             end = line_end + 1
-            return Record(tuple(fields), end, data.count(form.line_end, start, end), spaced, quoted)
+            return Record(tuple(fields), end, data.count(form.line_end, start, end), spaced, quoted, formulas)
         if line_end != own_end:
             return Damaged("damaged_unclosed")
         return Damaged("damaged_line_end" if data[after] == _CR[0] else "damaged_quote")

@@ -16,7 +16,7 @@ import polars as pl
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, PasswordError, SheetVisibleEnum
 
 from processor.reading.container import Container
-from processor.reading.dialect import HasHeader, are_names
+from processor.reading.header import HasHeader, HeaderWatch, are_names, header_below
 from processor.reading.table import Batch, Damage, Limits, OpenedFile, UnreadableFile, column_names, shorten
 
 Cell = int | float | str | bool | dt.time | dt.date | dt.datetime | dt.timedelta
@@ -40,14 +40,19 @@ class SpreadsheetFile(OpenedFile):
         sample = list(islice(((at, texts) for at, texts in filled if any(texts)), _SAMPLE_ROWS))
         if not sample:
             raise UnreadableFile("empty_file")
-        at, names = sample[0][0], tuple(sample[0][1])
+        below = header_below([texts for _, texts in sample], has_header)
+        at, names = sample[below][0], tuple(sample[below][1])
         with_header = has_header(names) or are_names(names, [texts for _, texts in sample[1:]])
         width = max(place + 1 for place, name in enumerate(names) if name) if with_header else sheet.width
-        super().__init__(header=names[:width] if with_header else None, width=width, limits=limits)
+        header = names[:width] if with_header else None
+        watch = HeaderWatch(header, has_header)
+        super().__init__(header=header, width=width, limits=limits, without_headers=watch.without)
         self._workbook = workbook
         self._sheet = sheet
         self._last_skipped = at if with_header else at - 1
         self._note("spreadsheet")
+        if below:
+            self._note("lines_before_header")
         if not with_header:
             self._note("no_header")
 
@@ -109,15 +114,17 @@ def open_spreadsheet(container: Container, *, has_header: HasHeader, limits: Lim
     filled = [sheet for sheet in sheets if sheet.start is not None]
     if not filled:
         raise UnreadableFile("empty_file")
-    fitting = [sheet for sheet in filled if has_header(_first_row(sheet))]
+    fitting = [sheet for sheet in filled if _has_header_in(sheet, has_header)]
     opened = SpreadsheetFile(workbook, (fitting or filled)[0], has_header=has_header, limits=limits)
     if len(filled) > 1:
         opened._note("spreadsheet_sheets")  # noqa: SLF001 - within the package
     return opened
 
 
-def _first_row(sheet: CalamineSheet) -> tuple[str, ...]:
-    return next((tuple(_text(cell).strip() for cell in cells) for _, cells in _rows(sheet) if any(cells)), ())
+def _has_header_in(sheet: CalamineSheet, has_header: HasHeader) -> bool:
+    first = islice(([_text(cell).strip() for cell in cells] for _, cells in _rows(sheet) if any(cells)), _SAMPLE_ROWS)
+    records = list(first)
+    return has_header(tuple(records[header_below(records, has_header)])) if records else False
 
 
 def _rows(sheet: CalamineSheet) -> Iterator[tuple[int, list[Cell]]]:

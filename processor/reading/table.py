@@ -2,8 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -84,10 +84,14 @@ class Batch:
         frame: `line` (Int64: the physical line on which the record starts, from 1, rising) and one String column per
             position, `c0`, `c1`, ...: the value as it stands between separators, without its quotes. Never null.
         damaged: the lines within this stretch of the file that could not be read, in order.
+        plain: the stretch holds nothing beyond ASCII, so that much need not be looked for.
+        accents_apart: letters and their accents may stand apart in it, as characters of their own.
     """
 
     frame: pl.DataFrame
     damaged: tuple[Damage, ...] = ()
+    plain: bool = False
+    accents_apart: bool = True
 
 
 class OpenedFile(ABC):
@@ -110,8 +114,16 @@ class OpenedFile(ABC):
     header: tuple[str, ...] | None
     width: int
 
-    def __init__(self, *, header: tuple[str, ...] | None, width: int, limits: Limits) -> None:
+    def __init__(
+        self,
+        *,
+        header: tuple[str, ...] | None,
+        width: int,
+        limits: Limits,
+        without_headers: Callable[[pl.DataFrame], pl.DataFrame],
+    ) -> None:
         self.header = header
+        self._without_headers = without_headers
         self.width = width
         self.limits = limits
         self.rows_read = 0
@@ -157,6 +169,11 @@ class OpenedFile(ABC):
         self._noted[code] = None
 
     def _count(self, batch: Batch) -> Batch:
+        """The batch without headers that come again; it is counted."""
+        rows = self._without_headers(batch.frame)
+        if rows.height < batch.frame.height:
+            self._note("header_repeated")
+            batch = replace(batch, frame=rows)
         self.rows_read += batch.frame.height + len(batch.damaged)
         self.damaged_counts.update(each.code for each in batch.damaged)
         room = self.limits.damages_kept - len(self.damaged)

@@ -9,6 +9,7 @@ from typing import Final
 
 from processor.reading.container import Container
 from processor.reading.encoding import MARK, Survey, Utf8Stream, survey
+from processor.reading.header import HasHeader, HeaderWatch
 from processor.reading.table import Batch, Limits, OpenedFile, UnreadableFile, shorten
 
 HEAD_BYTES: Final = 256 * 1024
@@ -61,8 +62,18 @@ def open_text(container: Container) -> Text:
 class TextFile(OpenedFile):
     """A file of text, read stretch by stretch. See `OpenedFile`."""
 
-    def __init__(self, text: Text, *, start: int, header: tuple[str, ...] | None, width: int, limits: Limits) -> None:
-        super().__init__(header=header, width=width, limits=limits)
+    def __init__(
+        self,
+        text: Text,
+        *,
+        start: int,
+        header: tuple[str, ...] | None,
+        width: int,
+        limits: Limits,
+        has_header: HasHeader,
+    ) -> None:
+        watch = HeaderWatch(header, has_header)
+        super().__init__(header=header, width=width, limits=limits, without_headers=watch.without)
         self._stream = text.stream
         self._rest = text.head[start:]
         self._whole = text.whole

@@ -191,8 +191,8 @@ def test_a_guardian_of_two_children_is_one_guardian_with_two_associations(examin
     )
     assert [records.feed.name for records in found.records] == ["guardians", "associations"]
     assert rows(found, "guardians", "guardian_id", "phone", "language") == [
-        ("G1", "9195550101", "en"),
-        ("G2", "9195550102", "en"),
+        ("G1", "9195550101", ""),
+        ("G2", "9195550102", ""),
     ]
     assert rows(found, "associations") == [("1001", "G1", "Mother"), ("1002", "G1", "Mother"), ("1002", "G2", "Father")]
     assert (found.read, found.rejected, found.collapsed, warnings(found)) == (3, 0, 0, [])

@@ -1,5 +1,7 @@
 """The rules, value by value."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
@@ -88,10 +90,53 @@ def test_a_field_without_a_limit_takes_any_length() -> None:
     assert broken(Field("description", "Description", max_length=None), "x" * 100_000) == []
 
 
-def test_an_empty_value_means_its_default() -> None:
+def test_an_empty_language_stays_empty_and_an_empty_date_is_the_day_of_landing() -> None:
     language = load_catalogue()["students"].field("language")
     frame = pl.DataFrame({"c0": ["", "  ", "es"]}).select(rules.normalised(language, rules.trimmed("c0")))
-    assert frame.to_series().to_list() == ["en", "en", "es"]
+    assert frame.to_series().to_list() == ["", "", "es"]
+    date = replace(load_catalogue()["attendance"].field("absence_date"), default="2026-01-30")
+    frame = pl.DataFrame({"c0": ["", "NULL", "1/2/2026"]}).select(rules.normalised(date, rules.trimmed("c0")))
+    assert frame.to_series().to_list() == ["2026-01-30", "2026-01-30", "2026-01-02"]
+
+
+IDENTIFIER = Field("student_id", "Student ID", required=True)
+
+
+def identifier_faults(written: str) -> list[str]:
+    frame = pl.DataFrame({"c0": [written]}).select(rules.trimmed("c0").alias("v"))
+    found = rules.faults(IDENTIFIER, pl.col("v"), identifier=True)
+    suspected = [each.code for each in found if each.suspect is None or frame.select(each.suspect).item()]
+    broken = [each.code for each in found if frame.select(each.broken).item()]
+    assert set(broken) <= set(suspected)
+    return broken
+
+
+@pytest.mark.parametrize(
+    ("written", "code"),
+    [
+        ("1.23457E+08", "id_rewritten"), ("1.2e+16", "id_rewritten"), ("1,001", "id_rewritten"),
+        ("12,345,678", "id_rewritten"), ('="0012"', "id_rewritten"), ("'0012", "id_rewritten"),
+        ("null", "id_no_value"), ("None", "id_no_value"), ("n/a", "id_no_value"), ("nan", "id_no_value"),
+        ("undefined", "id_no_value"), ("-", "id_no_value"), ("----------", "id_no_value"), ("#N/A", "id_no_value"),
+        ("#REF!", "id_no_value"), ("#NAME?", "id_no_value"), ("Total", "id_no_value"), ("TOTAL:  412", "id_no_value"),
+        ("Grand Total", "id_no_value"), ("Record count: 12", "id_no_value"), ("End of file", "id_no_value"),
+        ("1\u00a0001", "id_unseen"), ("10\u200b01", "id_unseen"), ("10\u00ad01", "id_unseen"),
+        ("a\u202db", "id_unseen"),
+    ],
+)  # fmt: skip
+def test_what_names_nobody_or_somebody_else_is_no_identifier(written: str, code: str) -> None:
+    assert identifier_faults(written) == [code]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "1", "001", "MATH345-1", "0,0", "1E5", "12E", "NA", "N1", "TOT-1", "Nora", "#12", "A-1", "O'Neil-3", "1.5",
+        "é1", "Totals2", "a b", "S#4", "12+", "E+1", "10-01-2026", "x@y", "\u200b1001\u200b", "\u202d77\u202c",
+    ],
+)  # fmt: skip
+def test_identifiers_of_every_kind_are_taken(written: str) -> None:
+    assert identifier_faults(written) == []
 
 
 def test_every_code_has_a_sentence_that_says_something_and_holds_no_unknown_blank() -> None:

@@ -46,7 +46,7 @@ class Arrival:
     broken: Refused | None = None
     _written: bool = False
 
-    def write(self, offset: int, data: bytes) -> int:
+    def write(self, offset: int, data: bytes | memoryview) -> int:
         """Write all of the data, or raise: NoRoom on a full disk, Refused for what cannot be right.
 
         Some clients send an offset with an append and some send zeros: what would fall before the end goes to the end.
@@ -115,10 +115,11 @@ class Arrival:
         self.coverage = Coverage()
 
     def release(self) -> None:
-        """Close the descriptor and with it the lock."""
+        """Close the descriptor and with it the lock; nothing can be written any more."""
+        self.broken = self.broken or Refused("This file is closed.")
         os.close(self.descriptor)
 
-    def _write_all(self, offset: int, data: bytes) -> None:
+    def _write_all(self, offset: int, data: bytes | memoryview) -> None:
         """Write all of it: the system may take less at a time, above all while the disk fills up."""
         view = memoryview(data)
         while view:

@@ -144,7 +144,7 @@ class Jail(SFTPServer):
         assert isinstance(file_obj, Reading)
         return os.pread(file_obj.descriptor, min(size, READ_MOST), offset)
 
-    def write(self, file_obj: object, offset: int, data: bytes) -> int:
+    def write(self, file_obj: object, offset: int, data: bytes | memoryview) -> int:
         """Write all of the data."""
         written = _writable(file_obj).write(offset, data)
         self._receiving.received_bytes += written

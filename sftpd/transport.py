@@ -18,6 +18,9 @@ from asyncssh import SSHServerConnection
 from asyncssh.constants import MSG_KEXINIT, MSG_USERAUTH_REQUEST, OPEN_RESOURCE_SHORTAGE
 from asyncssh.packet import SSHPacket
 
+from sftpd import packets
+from sftpd.packets import Packets
+
 MAX_UNREAD = 1 << 20
 """Bytes that may wait for a packet that is being worked on; more are left to the system's buffer."""
 MAX_CHANNELS = 10
@@ -35,13 +38,13 @@ class TooManyRequests(asyncssh.DisconnectError):
     """The client asks for a login again and again."""
 
 
-class Transport(SSHServerConnection):
+class Transport(Packets):
     """One connection's SSH. `auth_limit` is how many times a client may ask for a login; 0: without end."""
 
     auth_limit = 0
 
     def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        super().__init__(*args, **kwargs)
         self.exchanges = 0
         self.agreed: dict[str, str] = {}
         self._began = time.monotonic()
@@ -171,4 +174,5 @@ class Transport(SSHServerConnection):
 
 def install() -> None:
     """Let asyncssh make every server's connection of this process a Transport."""
+    packets.install()
     asyncssh.connection.SSHServerConnection = Transport  # type: ignore[misc]

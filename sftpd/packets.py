@@ -1,0 +1,187 @@
+"""asyncssh's server connection with its hot paths made short. What a client sees is the same, packet by packet.
+
+asyncssh is written to serve every cipher and purpose; a door that takes files spends its time in a few lines of it:
+
+- Each received packet cuts the whole rest of what was read into new bytes, several times; here a position moves on.
+- AES-GCM is set up anew for each packet; here once for each key. Packets are opened into one piece of memory that all
+  connections of the process use one after the other, so that it stays in the processor's cache.
+- Before each packet an empty one is sent (MSG_IGNORE), which protects ciphers in CBC mode. None is offered here, and
+  OpenSSH does so for these only.
+- What a packet holds is told to the log, at great length, before it is asked whether anybody listens.
+
+Data of a channel goes straight to who has signed up for it (`intakes`). Every other packet, and every one that is not
+as it should be, goes asyncssh's own way, so that there is one place only that judges it.
+
+This stands on names that asyncssh may change in any version: it is pinned exactly, and tests/sftpd/test_packets.py
+holds the behaviour.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import asyncssh.connection
+import asyncssh.encryption
+import asyncssh.logging
+from asyncssh import MACError, ProtocolError
+from asyncssh.connection import SSHServerConnection
+from asyncssh.constants import MSG_CHANNEL_DATA, MSG_KEX_LAST, MSG_USERAUTH_BANNER, MSG_USERAUTH_LAST
+from asyncssh.crypto.cipher import GCMCipher
+from asyncssh.encryption import GCMEncryption
+from asyncssh.packet import SSHPacketLogger
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+_TAG = 16
+_DATA_HEAD = 10
+"""Bytes of an opened packet before a channel's data: length of the padding, kind, channel, length."""
+_SCRATCH = memoryview(bytearray(asyncssh.connection._DEFAULT_RECV_PKTLEN))  # noqa: SLF001 - the longest packet taken
+"""Where packets are opened, one at a time; whoever is given a part of it has used it when the call returns."""
+
+Intake = Callable[[memoryview], bool]
+"""Takes data of a channel, which it must not keep; False: it was not taken, and asyncssh shall handle it."""
+
+
+class Gcm(GCMEncryption):
+    """AES-GCM in one direction: its key is set up once, and nothing is copied that need not be."""
+
+    def __init__(self, cipher: GCMCipher) -> None:
+        super().__init__(cipher)
+        self._aead = AESGCM(cipher._key)  # noqa: SLF001 - given to this object alone
+        self._fixed, self._count = cipher._iv[:4], int.from_bytes(cipher._iv[4:])  # noqa: SLF001
+        self._opened: bytes | None = None
+
+    def encrypt_packet(self, seq: int, header: bytes, packet: bytes) -> tuple[bytes, bytes]:  # noqa: ARG002
+        """Seal a packet; the tag stands at its end."""
+        return header + self._aead.encrypt(self._next_iv(), packet, header), b""
+
+    def decrypt_packet(
+        self,
+        seq: int,  # noqa: ARG002 - asyncssh's signature
+        first: bytes,
+        rest: bytes,
+        header_len: int,
+        mac: bytes,
+    ) -> bytes | None:
+        """Open a packet, or give the one that has been opened; None if its tag is wrong."""
+        if self._opened is not None:
+            opened, self._opened = self._opened, None
+            return opened
+        try:
+            return self._aead.decrypt(self._next_iv(), first[header_len:] + rest + mac, first[:header_len])
+        except InvalidTag:
+            return None
+
+    def open_into(self, head: memoryview, sealed: memoryview, opened: memoryview) -> None:
+        """Open a packet into memory of the right length. Raises MACError if its tag is wrong."""
+        try:
+            self._aead.decrypt_into(self._next_iv(), sealed, head, opened)
+        except InvalidTag:
+            raise MACError("MAC verification failed") from None
+
+    def give_next(self, opened: bytes) -> None:
+        """Let the next call of decrypt_packet give this packet, which has been opened already."""
+        self._opened = opened
+
+    def _next_iv(self) -> bytes:
+        count, self._count = self._count, self._count + 1 & 0xFFFF_FFFF_FFFF_FFFF
+        return self._fixed + count.to_bytes(8)
+
+
+class Packets(SSHServerConnection):
+    """One connection of a client; sftpd.transport sets its bounds."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - asyncssh's
+        super().__init__(*arguments, **options)
+        self.intakes: dict[int, Intake] = {}
+
+    def data_received(self, data: bytes, datatype: int | None = None) -> None:  # noqa: ARG002 - asyncssh's signature
+        """Take what has come in."""
+        self._inpbuf = self._inpbuf + data if self._inpbuf else data
+        self._recv_data()
+
+    def _recv_pkthdr(self) -> bool:
+        """Take as many packets as are there; False: more must come first, or one is being worked on."""
+        cipher = self._recv_encryption
+        if not isinstance(cipher, Gcm):
+            return super()._recv_pkthdr()
+        data, at = self._inpbuf, 0
+        view, end = memoryview(data), len(data)
+        while at + 4 <= end and self._transport:
+            length = int.from_bytes(view[at : at + 4])
+            if length > self._max_recv_pktlen:
+                raise ProtocolError("Max packet size exceeded")
+            stop = at + 4 + length + _TAG
+            if stop > end:
+                break
+            opened = _SCRATCH[:length]
+            cipher.open_into(view[at : at + 4], view[at + 4 : stop], opened)
+            if self._give_to_intake(opened, length):
+                self._recv_seq = self._recv_seq + 1 & 0xFFFF_FFFF
+            else:
+                cipher.give_next(bytes(opened))
+                self._inpbuf = data[at:stop]
+                super()._recv_pkthdr()
+                done = self._recv_packet()
+                if not done or self._recv_encryption is not cipher:
+                    self._inpbuf = data[stop:]
+                    return done
+            at = stop
+        self._inpbuf = data[at:]
+        return False
+
+    def _give_to_intake(self, opened: memoryview, length: int) -> bool:
+        """Whether the packet is data of a channel, as it should be, and somebody has taken it."""
+        if length < _DATA_HEAD or opened[1] != MSG_CHANNEL_DATA:
+            return False
+        intake = self.intakes.get(int.from_bytes(opened[2:6]))
+        end = _DATA_HEAD + int.from_bytes(opened[6:10])
+        return intake is not None and end + opened[0] == length and intake(opened[_DATA_HEAD:end])
+
+    def send_packet(self, pkttype: int, *args: bytes, handler: SSHPacketLogger | None = None) -> None:
+        """Send a packet; what belongs to a key exchange, or has to wait for one, goes asyncssh's way."""
+        cipher = self._send_encryption
+        if (
+            cipher is None
+            or self._compressor
+            or pkttype <= MSG_KEX_LAST
+            or not self._kex_complete
+            or (not self._auth_complete and (pkttype > MSG_USERAUTH_LAST or pkttype == MSG_USERAUTH_BANNER))
+            or self._must_rekey()
+        ):
+            super().send_packet(pkttype, *args, handler=handler)
+            return
+        payload = b"".join(args)
+        padding = -(self._send_enchdrlen + 1 + len(payload)) % self._send_blocksize
+        if padding < 4:  # noqa: PLR2004 - RFC 4253, 6
+            padding += self._send_blocksize
+        packet = b"%c%c%b%b" % (padding, pkttype, payload, os.urandom(padding))
+        sealed, mac = cipher.encrypt_packet(self._send_seq, len(packet).to_bytes(4), packet)
+        self._send(sealed + mac if mac else sealed)
+        self._send_seq = self._send_seq + 1 & 0xFFFF_FFFF
+        self._rekey_bytes_sent += len(packet)
+
+    def _must_rekey(self) -> bool:
+        if not self._auth_complete:
+            return False
+        return self._rekey_bytes_sent >= self._rekey_bytes or bool(
+            self._rekey_seconds and time.monotonic() >= self._rekey_time
+        )
+
+
+def _log(self: asyncssh.logging.SSHLogger, level: int, msg: object, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    """Nothing is made into text that nobody will read."""
+    if self.isEnabledFor(level):
+        _log_at_length(self, level, msg, *args, **kwargs)
+
+
+_log_at_length = asyncssh.logging.SSHLogger.log
+
+
+def install() -> None:
+    """Let asyncssh use these ciphers, and log less, in this process."""
+    for name, (kind, cipher) in list(asyncssh.encryption._enc_params.items()):  # noqa: SLF001 - no other way in
+        if kind is GCMEncryption:
+            asyncssh.encryption._enc_params[name] = (Gcm, cipher)  # noqa: SLF001
+    asyncssh.logging.SSHLogger.log = _log  # type: ignore[method-assign]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from landingzone.db import DISK_FULL
 from landingzone.zone import Mark, Upload, Zone
 from sftpd.coverage import Coverage
-from sftpd.refusal import NoRoom, Refused
+from sftpd.refusal import NoRoom, Refused, TooMuch
+from sftpd.room import Room
 from sftpd.visitor import Visitor
 
 WINDOW = 256 << 20
@@ -28,6 +29,7 @@ class Arrival:
         upload: the upload as its file is named now.
         descriptor: open for reading and writing; the lock on it says that this process has the upload in hand.
         visitor: whose it is.
+        room: the room of its account.
         appends: the client asked for every write to go to the end.
         coverage: which bytes have come.
         closing: the client has closed it; it is on its way.
@@ -39,6 +41,7 @@ class Arrival:
     upload: Upload
     descriptor: int
     visitor: Visitor
+    room: Room
     appends: bool = False
     coverage: Coverage = field(default_factory=Coverage)
     closing: bool = False
@@ -64,6 +67,8 @@ class Arrival:
         if offset + len(data) > self.coverage.prefix + WINDOW or len(self.coverage.islands) > MAX_ISLANDS:
             self.incomplete = True
             raise Refused(f"The bytes from {self.coverage.prefix} on are missing: send the whole file again.")
+        if (grown := offset + len(data) - self.coverage.end) > 0:
+            self._take_room(offset + len(data), grown)
         self._written = True
         try:
             self._write_all(offset, data)
@@ -118,6 +123,15 @@ class Arrival:
         """Close the descriptor and with it the lock; nothing can be written any more."""
         self.broken = self.broken or Refused("This file is closed.")
         os.close(self.descriptor)
+
+    def _take_room(self, size: int, by: int) -> None:
+        try:
+            self.room.grow(size, by)
+        except Refused as why:
+            self.discard(why)
+            log = self.visitor.log.bind(upload_id=self.upload.id)
+            log.warning("upload.refused", reason="too_much" if isinstance(why, TooMuch) else "disk_floor")
+            raise
 
     def _write_all(self, offset: int, data: bytes | memoryview) -> None:
         """Write all of it: the system may take less at a time, above all while the disk fills up."""

@@ -12,6 +12,7 @@
 It is installed in place of asyncssh's own, which is made in one place; tests/sftpd/test_handler.py holds the behaviour.
 """
 
+import asyncio
 import contextlib
 import functools
 import time
@@ -29,9 +30,9 @@ from landingzone.errors import LandingZoneError
 from landingzone.landing import NameRefused
 from sftpd.arrival import Arrival
 from sftpd.intake import WriteIntake
-from sftpd.jail import MAX_OPEN, Jail
+from sftpd.jail import Jail
 from sftpd.packets import Packets
-from sftpd.refusal import Denied, Missing, NoRoom, Refused
+from sftpd.refusal import Denied, Missing, NoRoom, Refused, TooMuch
 
 OFFERED = (b"posix-rename@openssh.com", b"fsync@openssh.com", b"lsetstat@openssh.com", b"limits@openssh.com")
 """The extensions that are offered and answered."""
@@ -66,6 +67,8 @@ class Handler(SFTPServerHandler):
             return
         jail.active = time.monotonic()
         await super()._process_packet(pkttype, pktid, packet)
+        if (seconds := jail.pause_seconds()) > 0:
+            await asyncio.sleep(seconds)
         transport = jail.transport
         if transport is not None and transport.choked:
             await transport.until_read()
@@ -121,7 +124,8 @@ class Handler(SFTPServerHandler):
 
     def between_requests(self) -> bool:
         """Whether every request that has come is done, and nothing of the next one has come."""
-        if not self._waits or self._reader is None or (isinstance(self._server, Jail) and self._server.expelled):
+        assert isinstance(self._server, Jail)
+        if not self._waits or self._reader is None or self._server.expelled or self._server.pause_seconds() > 0:
             return False
         stream = self._reader._session  # noqa: SLF001 - no other way to see whether something waits in either direction
         return not stream._recv_buf[None] and not stream._write_paused  # noqa: SLF001
@@ -172,10 +176,13 @@ class Handler(SFTPServerHandler):
 
     async def _process_limits(self, packet: SSHPacket) -> SFTPLimits:
         packet.check_end()
-        return SFTPLimits(MAX_SFTP_PACKET_LEN, MAX_SFTP_READ_LEN, MAX_SFTP_WRITE_LEN, MAX_OPEN)
+        assert isinstance(self._server, Jail)
+        most = self._server.limits.handles_per_session
+        return SFTPLimits(MAX_SFTP_PACKET_LEN, MAX_SFTP_READ_LEN, MAX_SFTP_WRITE_LEN, most)
 
     async def _process_opendir(self, packet: SSHPacket) -> bytes:
-        if len(self._dir_handles) >= MAX_OPEN:
+        assert isinstance(self._server, Jail)
+        if len(self._dir_handles) >= self._server.limits.handles_per_session:
             raise asyncssh.SFTPFailure("Too many folders are open in this session: close some.")
         return await super()._process_opendir(packet)
 
@@ -202,6 +209,8 @@ def _refusal(refused: LandingZoneError) -> asyncssh.SFTPError:
             return asyncssh.SFTPNoSuchFile(str(refused))
         case Denied():
             return asyncssh.SFTPPermissionDenied(str(refused))
+        case TooMuch():
+            return asyncssh.SFTPQuotaExceeded(str(refused))
         case NoRoom():
             return asyncssh.SFTPNoSpaceOnFilesystem(str(refused))
         case _:

@@ -22,9 +22,6 @@ from sftpd.transport import Transport
 from sftpd.view import RECEIPTS, Entry, Place, View, normalise, open_regular
 from sftpd.visitor import Visitor
 
-MAX_OPEN = 128
-"""Files, and folders, that one session may have open at once."""
-
 _FILE = stat.S_IFREG | 0o600
 _RECEIPT = stat.S_IFREG | 0o400
 _FOLDER = stat.S_IFDIR | 0o700
@@ -46,6 +43,8 @@ class Jail(SFTPServer):
     def __init__(self, channel: Any, visitor: Visitor, view: View, receiving: Receiving) -> None:  # noqa: ANN401 - asyncssh's
         super().__init__(channel)
         self.visitor = visitor
+        self.limits = receiving.rooms.limits
+        self._room = receiving.rooms.of(visitor.account)
         self._view = view
         self._receiving = receiving
         self.transport: Transport | None = channel.get_connection() if channel else None
@@ -78,11 +77,16 @@ class Jail(SFTPServer):
             arrival.broken = why
         return sorted(arrival.upload.id for arrival in arrivals)
 
+    def pause_seconds(self) -> float:
+        """How long the client has to wait before its next request, by the upload rate; not above 0: not at all."""
+        ready_at = self._room.ready_at
+        return ready_at - time.monotonic() if ready_at else 0
+
     # Files
 
     def open(self, path: bytes, pflags: int, attrs: SFTPAttrs) -> "Arrival | Reading":  # noqa: ARG002 - modes are ours
         """Open a file: for reading, as a new upload, or an upload that goes on where it was cut."""
-        if len(self._open) >= MAX_OPEN:
+        if len(self._open) >= self.limits.handles_per_session:
             raise Refused("Too many files are open in this session: close some.")
         place = Place.of(path)
         if not place.name:

@@ -31,7 +31,8 @@ from landingzone.zone import Mark, Upload, Zone
 from sftpd.arrival import Arrival, lock
 from sftpd.expectation import Expectation
 from sftpd.recent import Recent
-from sftpd.refusal import Denied, Missing, NoRoom, Refused
+from sftpd.refusal import Denied, Missing, NoRoom, Refused, TooMuch
+from sftpd.room import Room, Rooms
 from sftpd.visitor import Visitor
 
 RETRY_SETTLE_SECONDS = 30.0
@@ -60,6 +61,7 @@ class Receiving:
         expectation: which names are expected.
         settings: the door's.
         threads: for what blocks.
+        rooms: how much each account may take.
     """
 
     def __init__(
@@ -70,8 +72,10 @@ class Receiving:
         expectation: Expectation,
         settings: DoorSettings,
         threads: ThreadPoolExecutor,
+        rooms: Rooms,
     ) -> None:
         self.zone = zone
+        self.rooms = rooms
         self.recent = Recent(settings.remember_minutes)
         self.stopping = False
         self.last_change = 0.0
@@ -94,6 +98,7 @@ class Receiving:
         Raises NoRoom, Refused, NameRefused.
         """
         self._check_open()
+        room = self._room_for_a_file(visitor)
         self._make_way(visitor, name)
         try:
             upload, descriptor = self.zone.begin_upload(visitor.account, name)
@@ -103,7 +108,7 @@ class Receiving:
                 raise NoRoom from None
             raise
         lock(descriptor)
-        return self._enter(Arrival(self.zone, upload, descriptor, visitor))
+        return self._enter(Arrival(self.zone, upload, descriptor, visitor, room))
 
     def resume(self, visitor: Visitor, upload: Upload, *, appends: bool) -> Arrival | None:
         """The upload, opened again where it stopped; None if it cannot be resumed (too old, or gone).
@@ -119,7 +124,9 @@ class Receiving:
             self._forget_timer(upload)
             size = os.fstat(descriptor).st_size
             upload = self.zone.remark(upload, add=Mark.RESUMED if size else None, drop=Mark.CLOSED)
-            arrival = Arrival(self.zone, upload, os.dup(descriptor), visitor, appends=appends)
+            arrival = Arrival(
+                self.zone, upload, os.dup(descriptor), visitor, self.rooms.of(visitor.account), appends=appends
+            )
             arrival.coverage.prefix = size
         visitor.log.info("upload.resumed", upload_id=upload.id, bytes=size)
         return self._enter(arrival)
@@ -405,6 +412,15 @@ class Receiving:
     def _check_open(self) -> None:
         if self.stopping:
             raise Refused("The server is being restarted. Please try again in a minute.")
+
+    def _room_for_a_file(self, visitor: Visitor) -> Room:
+        room = self.rooms.of(visitor.account)
+        try:
+            room.begin_file()
+        except Refused as refused:
+            visitor.log.warning("upload.refused", reason="too_much" if isinstance(refused, TooMuch) else "disk_floor")
+            raise
+        return room
 
     def _enter(self, arrival: Arrival) -> Arrival:
         self._live[arrival.upload.id] = arrival

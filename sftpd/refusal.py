@@ -17,3 +17,7 @@ class Denied(Refused):
 
 class NoRoom(Refused):
     """The server's disk is full. Nothing of this file was kept: please send it again later."""
+
+
+class TooMuch(Refused):
+    """This is more than the account may send."""

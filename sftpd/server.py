@@ -26,6 +26,7 @@ from sftpd.host_key import load_host_keys
 from sftpd.jail import Jail
 from sftpd.receiving import Receiving
 from sftpd.reception import Reception
+from sftpd.room import Rooms
 from sftpd.view import View
 from sftpd.watch import Guest, Watch, record_end
 
@@ -77,9 +78,12 @@ class Door:
         self.reception = Reception(keys, refused, self.readers, self.writers, here.settings.limits)
         self.connections: set[Connection] = set()
         expectation = Expectation(here.sources.of, self.readers)
-        self.receiving = Receiving(here.zone, here.db, notes, expectation, self.settings, self.writers)
+        self.rooms = Rooms(here.zone, here.settings.limits)
+        self.rooms.look_at_disk()
+        self.receiving = Receiving(here.zone, here.db, notes, expectation, self.settings, self.writers, self.rooms)
         self.view = View(here.zone, self.receiving.recent)
         self._watch = Watch(here.db, notes, keys, refused)
+        self._short = False
         self._zone = here.zone
         self._db = here.db
 
@@ -148,6 +152,13 @@ class Door:
         guests = frozenset(guest for guest, _ in inside.values())
         gathered = (reception.penalties.take(), reception.take_attempts())
         loop = asyncio.get_running_loop()
+        short = await loop.run_in_executor(self.watcher, self.rooms.look_at_disk)
+        if short is not self._short:
+            self._short = short
+            if short:
+                _log.error("door.disk_low")
+            else:
+                _log.info("door.disk_recovered")
         seen = await loop.run_in_executor(self.watcher, self._watch.look, guests, *gathered, reception.limits)
         if seen.penalties is not None:
             reception.penalties.hold(seen.penalties)

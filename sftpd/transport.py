@@ -66,7 +66,10 @@ class Transport(Packets):
         if self._transport is None or self._refused:
             return
         self._refused = True  # what it sends from now on is not looked at
-        self._loop.call_soon(self._send_disconnect, code, text, "en")  # after the greeting
+        if self._server_version:
+            self._send_disconnect(code, text, "en")
+        else:
+            self._loop.call_soon(self._send_disconnect, code, text, "en")  # after the greeting
         self._loop.call_later(REFUSE_SECONDS, self._force_close, None)
 
     # What the client does not read

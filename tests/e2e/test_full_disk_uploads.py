@@ -30,6 +30,12 @@ def root(_empty_root: Path, tmp_path: Path, lacking: Any) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
+@pytest.fixture
+def own_service(make_service: Callable[..., Any]) -> Any:
+    """A front door that uses the small disk to its end."""
+    return make_service(limits__free_mebibytes=0)
+
+
 @contextlib.contextmanager
 def filled(root: Path, *, left: int = 0) -> Iterator[None]:
     """Fill the disk but for some bytes."""
@@ -98,7 +104,7 @@ def test_a_disk_without_room_for_the_note_lands_nothing(own_service: Any, client
 def test_a_cut_upload_can_be_resumed_once_there_is_room(
     make_service: Callable[..., Any], make_client: Callable[..., Any], root: Path
 ) -> None:
-    service = make_service()
+    service = make_service(limits__free_mebibytes=0)
     client = make_client(service)
     content = client.file("students.csv", os.urandom(2 * MEBIBYTE)).read_bytes()
     ssh = client.paramiko()

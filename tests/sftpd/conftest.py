@@ -8,10 +8,11 @@ import pytest
 
 from landingzone.command import Installation
 from landingzone.db import Database
-from landingzone.settings import DoorSettings
+from landingzone.settings import DoorSettings, LimitSettings
 from sftpd.expectation import Expectation
 from sftpd.jail import Jail
 from sftpd.receiving import Receiving
+from sftpd.room import Rooms
 from sftpd.view import View
 from sftpd.visitor import Visitor
 
@@ -20,7 +21,7 @@ ACCOUNT = "springfield"
 MakeJail = Callable[..., Jail]
 
 
-def build_jail(here: Installation, visitor: Visitor, **settings: Any) -> Jail:
+def build_jail(here: Installation, visitor: Visitor, limits: LimitSettings | None = None, **settings: Any) -> Jail:
     """A jail with everything behind it."""
     threads = ThreadPoolExecutor(2)
     receiving = Receiving(
@@ -30,6 +31,7 @@ def build_jail(here: Installation, visitor: Visitor, **settings: Any) -> Jail:
         Expectation(here.sources.of, threads),
         DoorSettings(**settings),
         threads,
+        Rooms(here.zone, limits or LimitSettings()),
     )
     return Jail(None, visitor, View(here.zone, receiving.recent), receiving)
 

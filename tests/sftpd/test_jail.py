@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from landingzone.command import Installation
 from landingzone.errors import LandingZoneError
 from landingzone.landing import IdMaker
-from sftpd.jail import MAX_OPEN, Jail
+from sftpd.jail import Jail
 from sftpd.visitor import Visitor
 
 ACCOUNT = "springfield"
@@ -253,7 +253,7 @@ def test_a_name_that_cannot_land_is_refused_with_the_reason(
 
 def test_a_session_can_have_only_so_many_files_open(make_jail: Callable[..., Jail]) -> None:
     async def go(jail: Jail) -> None:
-        for number in range(MAX_OPEN):
+        for number in range(jail.limits.handles_per_session):
             jail.open(b"%d.csv" % number, FXF_WRITE | FXF_CREAT, SFTPAttrs())
         with pytest.raises(LandingZoneError, match="Too many files"):
             jail.open(b"one-more.csv", FXF_WRITE | FXF_CREAT, SFTPAttrs())

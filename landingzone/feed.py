@@ -67,7 +67,8 @@ class Field:
         default: what an empty value means; of a date also `LANDING_DAY`.
         into: the stored field that the value goes into, if not the one of its own name.
         note: one sentence for the documentation.
-        number: what stands for the `#`; 0 for a field without one.
+        lettered: letters may stand for the `#`, too (`Period B`), where the rest of the name is a whole word.
+        number: what stands for the `#`; 0 for a field without one, and from 101 on letters (see `sign`).
     """
 
     name: str
@@ -81,7 +82,17 @@ class Field:
     default: str = ""
     into: str = ""
     note: str = ""
+    lettered: bool = False
     number: int = 0
+
+    @property
+    def sign(self) -> str:
+        """What stands for the `#`: a number, or a letter.
+
+        >>> Field("period_#", "Period #").numbered(102).sign
+        'B'
+        """
+        return _sign(self.number)
 
     @property
     def repeated(self) -> bool:
@@ -105,21 +116,30 @@ class Field:
         'guardian_2_phone'
         """
         name, label, *headers = (_numbered(text, number) for text in (self.name, self.label, *self.headers))
-        return replace(self, name=name, label=label, headers=tuple(headers), number=number)
+        return replace(self, name=name.lower(), label=label, headers=tuple(headers), number=number)
 
     def number_in(self, header: str) -> int | None:
         """The number that a header name holds, if it is one of this repeated field's.
 
         >>> Field("period_#", "Period #").number_in(" PERIOD 03")
         3
+        >>> Field("period_#", "Period #", lettered=True).number_in("Period B")
+        102
         """
         found = next((match for each in self._patterns if (match := each.fullmatch(comparable(header)))), None)
-        return int(found[1]) if found else None
+        if found is None:
+            return None
+        return int(found[1]) if found[1].isdecimal() else _LETTERS + ord(found[1]) - ord("a") + 1
 
     @cached_property
     def _patterns(self) -> tuple[re.Pattern[str], ...]:
         names = {tuple(map(comparable, text.split(_NUMBER, 1))) for text in (self.name, self.label, *self.headers)}
-        return tuple(re.compile(f"{before}0*([1-9][0-9]?){after}") for before, after in sorted(names))
+        return tuple(
+            re.compile(f"{before}(?:0*([1-9][0-9]?)){after}")
+            if not self.lettered or len(before) < _WORD
+            else re.compile(f"{before}0*([1-9][0-9]?|[a-z]){after}")
+            for before, after in sorted(names)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +246,10 @@ Catalogue = Mapping[str, Feed]
 _FEED_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}(#[a-z0-9_]{0,31})?")
 _NUMBER = "#"
+_LETTERS = 100
+"""Numbers from here on stand for letters."""
+_WORD = 6
+"""Letters of a name beside which one more is a sign of its own: `Period B`, but not `Per M`."""
 _SPECIFIED = frozenset(Field.__dataclass_fields__) - {"name", "number"}
 
 
@@ -315,6 +339,7 @@ def _field(feed: str, name: str, spec: Mapping[str, Any], also: Mapping[str, Ite
         default=spec.get("default", ""),
         into=spec.get("into", ""),
         note=spec.get("note", ""),
+        lettered=spec.get("lettered", False),
     )
 
 
@@ -360,4 +385,8 @@ def _check(feed: Feed) -> None:
 
 
 def _numbered(text: str, number: int) -> str:
-    return text.replace(_NUMBER, str(number), 1)
+    return text.replace(_NUMBER, _sign(number), 1)
+
+
+def _sign(number: int) -> str:
+    return str(number) if number <= _LETTERS else chr(ord("A") + number - _LETTERS - 1)

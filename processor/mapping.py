@@ -97,7 +97,9 @@ def _is_required(each: Field) -> bool:
 def _fields(feed: Feed, names: Iterable[str]) -> tuple[Field, ...]:
     """The feed's fields, a repeated one for each number that is among the names, and for 1 if it is required."""
     repeated = [each for each in feed.columns if each.repeated]
-    found = {number for name in names for each in repeated if (number := each.number_in(name))}
+    plain = frozenset[str]().union(*(each.known_headers for each in feed.columns if not each.repeated))
+    further = [name for name in names if comparable(name) not in plain]
+    found = {number for name in further for each in repeated if (number := each.number_in(name))}
     numbers = sorted(found | {1 for each in repeated if each.required})
     return (
         *(each for each in feed.columns if not each.repeated),

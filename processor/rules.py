@@ -159,20 +159,21 @@ def date(value: pl.Expr) -> pl.Expr:
     return value
 
 
-def periods(value: pl.Expr, number: int) -> pl.Expr:
+def periods(value: pl.Expr, sign: str = "") -> pl.Expr:
     """Names of periods, with a comma between them; empty for the whole day.
 
     Reference, appendix A, "Periods Missed": a record for each, one field, or several fields. A range is kept as it
-    stands, since it may as well be a name. In a numbered column a mark such as X stands for that number.
+    stands, since it may as well be a name. In a column with a `sign` (a number or a letter) a mark such as X stands for
+    it.
     """
     value = pl.when(is_null(value)).then(pl.lit("")).otherwise(value)
     value = pl.when(value.str.contains(_NUMBERS)).then(value.str.replace_all(r"\s+", ",")).otherwise(value)
     value = value.str.replace_all(_BETWEEN_PERIODS, ",").str.strip_chars(",")
     value = value.str.replace_all(_NUMBER_OF_SPREADSHEET, "$1")
     lower = value.str.to_lowercase()
-    if not number:
+    if not sign:
         return pl.when(lower.is_in(_WHOLE_DAY)).then(pl.lit("")).otherwise(value)
-    marked = pl.when(lower.is_in(_MISSED)).then(pl.lit(str(number)))
+    marked = pl.when(lower.is_in([*_MISSED, sign.lower()])).then(pl.lit(sign))
     return marked.when(lower.is_in(_NOT_MISSED)).then(pl.lit("")).otherwise(value)
 
 
@@ -189,7 +190,7 @@ def normalised(field: Field, value: pl.Expr) -> pl.Expr:
     elif field.kind is Kind.DATE:
         value = date(value)
     elif field.kind is Kind.PERIODS:
-        value = periods(value, field.number)
+        value = periods(value, field.sign if field.number else "")
     if field.default and field.kind is Kind.DATE:
         return pl.when(value == "").then(pl.lit(field.default)).otherwise(value)
     return value
@@ -317,16 +318,17 @@ def has_range(value: pl.Expr) -> pl.Expr:
     return value.str.contains(_RANGE)
 
 
-def periods_unclear(columns: Sequence[tuple[int, str]]) -> pl.Expr:
-    """Whether numbered columns (with their numbers) leave open which periods were missed.
+def periods_unclear(columns: Sequence[tuple[str, str]]) -> pl.Expr:
+    """Whether columns with signs (numbers or letters) leave open which periods were missed; of each sign and name.
 
     Clear are two ways to write them: each value names the period of its own column, or the columns are filled from the
-    first one on with different periods. Anything else may be a code: 1 and 0, A for absent, P for present.
+    first one on with different periods (numbers only). Anything else may be a code: 1 and 0, A for absent, P for
+    present.
     """
-    values = [(number, pl.col(name)) for number, name in columns]
+    values = [(sign, pl.col(name)) for sign, name in columns]
     in_place = pl.all_horizontal(
-        (value == "") | (value.str.extract(r"^[^0-9]*0*([1-9][0-9]?)[^0-9]*$").fill_null("") == str(number))
-        for number, value in values
+        (value == "") | (value == sign) | (value.str.extract(r"^[^0-9]*0*([1-9][0-9]?)[^0-9]*$").fill_null("") == sign)
+        for sign, value in values
     )
     every = pl.concat_list(value for _, value in values).list
     filled = every.eval(pl.element().filter(pl.element() != "")).list
@@ -335,6 +337,8 @@ def periods_unclear(columns: Sequence[tuple[int, str]]) -> pl.Expr:
         *((value == "") | (before != "") for (_, before), (_, value) in pairwise(values)),
     )
     named = pl.all_horizontal((value == "") | (value.str.contains("[0-9]") & (value != "0")) for _, value in values)
+    if not all(sign.isdecimal() for sign, _ in columns):
+        return ~in_place
     return ~(in_place | (from_first & named & (filled.n_unique() == filled.len())))
 
 

@@ -332,7 +332,7 @@ class Validator:
         numbered = [each for each in self._fields if each.kind is Kind.PERIODS and each.number]
         if not numbered:
             return []
-        broken = rules.periods_unclear([(each.number, each.name) for each in numbered])
+        broken = rules.periods_unclear([(each.sign, each.name) for each in numbered])
         return [self._rule(numbered[0], "periods_unclear", broken, _Effect.REJECT)]
 
     def _rule(self, field: Field, code: str, broken: pl.Expr, effect: _Effect, suspect: pl.Expr | None = None) -> _Rule:
@@ -775,4 +775,4 @@ def _sum(hashes: pl.DataFrame, names: list[str]) -> npt.NDArray[np.uint64]:
 
 def _template(field: Field) -> str:
     """The name under which a numbered field is declared."""
-    return field.name.replace(f"_{field.number}", "_#", 1) if field.number else field.name
+    return field.name.replace(f"_{field.sign.lower()}", "_#", 1) if field.number else field.name

@@ -1,16 +1,22 @@
 """Stock clients, each pointed at the service with an account's key and nothing of the user's own configuration."""
 
+import json
 import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 import paramiko
 import pytest
+
+PATIENCE = 60.0
+"""Seconds that a busy machine may need for anything that is waited for."""
 
 
 def need(program: str) -> str:
@@ -125,3 +131,109 @@ def client(request: pytest.FixtureRequest, make_client: MakeClient) -> Client:
     """The clients of the test's account at its service."""
     name = "own_service" if "own_service" in request.fixturenames else "service"
     return make_client(request.getfixturevalue(name))
+
+
+@dataclass
+class District:
+    """A school district at the real service: it sends with OpenSSH's sftp, and fetches what it is told; and, beside it,
+    the operator with the real command line.
+    """
+
+    client: Client
+    root: Path
+    _session: paramiko.SFTPClient | None = None
+
+    # What the district does
+
+    def send(self, name: str, content: bytes | str) -> dict[str, Any]:
+        """Send a file and wait for its receipt, as the district fetches it."""
+        before = self._landings(name)
+        self.put(name, content)
+        return self.next_receipt(name, before)
+
+    def put(self, name: str, content: bytes | str) -> None:
+        """Send a file with OpenSSH's sftp."""
+        data = content.encode() if isinstance(content, str) else content
+        self.client.file(name, data)
+        done = self.client.sftp(f'put "{name}"')
+        assert done.returncode == 0, done.stderr
+
+    def next_receipt(self, name: str, before: set[str]) -> dict[str, Any]:
+        """The receipt of the one landing of that name that is not among these."""
+        until = time.monotonic() + PATIENCE
+        while not (new := self._landings(name) - before):
+            assert time.monotonic() < until, f"no receipt for {name}"
+            time.sleep(0.03)
+        return self.receipt(new.pop(), name)
+
+    def receipt(self, landing_id: str, name: str, *, outcome: str | None = None) -> dict[str, Any]:
+        """The receipt of a landing, once it says `outcome`, if that is given."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            told: dict[str, Any] = json.loads(self.fetch(f"{landing_id}-{name}.receipt.json"))
+            if outcome in {None, told["outcome"]}:
+                return told
+            assert time.monotonic() < until, told
+            time.sleep(0.05)
+
+    def fetch(self, name: str) -> bytes:
+        """A file from /receipts."""
+        with self.session.open(f"/receipts/{name}", "rb") as file:
+            return file.read()
+
+    @property
+    def session(self) -> paramiko.SFTPClient:
+        """An SFTP session that stays open."""
+        if self._session is None:
+            self._session = self.client.paramiko().open_sftp()
+        return self._session
+
+    def _landings(self, name: str) -> set[str]:
+        ending = f"-{name}.receipt.json"
+        return {
+            each.removesuffix(ending)
+            for each in self.session.listdir("/receipts")
+            if each.endswith(ending) and not each.startswith("latest-")
+        }
+
+    # What the operator does
+
+    def operator(self, *arguments: str, answer: str = "", exit_code: int = 0) -> str:
+        """Run the command line at the zone; what it printed."""
+        program = [sys.executable, "-m", "landingzone", "--root", str(self.root), *arguments]
+        done = subprocess.run(program, input=answer, capture_output=True, text=True, check=False, timeout=PATIENCE)
+        assert done.returncode == exit_code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def recipients(self, *arguments: str) -> list[dict[str, str]]:
+        """Whom the service would contact."""
+        found: list[dict[str, str]] = json.loads(self.operator("recipients", self.client.account, *arguments, "--json"))
+        return found
+
+    def close(self) -> None:
+        """End the session."""
+        if self._session is not None:
+            self._session.get_channel().get_transport().close()
+
+
+MakeDistrict = Callable[..., District]
+
+
+@pytest.fixture
+def make_district(service: Any, make_client: MakeClient, root: Path) -> Iterator[MakeDistrict]:
+    """Makes districts, each with an account and a key of its own."""
+    made: list[District] = []
+
+    def make(name: str) -> District:
+        made.append(District(make_client(service, name), root))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def district(make_district: MakeDistrict, account: str) -> District:
+    """The test's district."""
+    return make_district(account)

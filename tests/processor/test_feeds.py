@@ -556,3 +556,57 @@ def told(found: Examined) -> tuple[Any, ...]:
         for one in found.records
     ]
     return said, found.rejects, warnings(found), found.read, found.rejected, found.collapsed
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        "Guardian {n} {what}", "Guardian{n} {what}", "Guardian {what} {n}", "GUARDIAN {what}{n}", "G{n} {what}",
+        "Parent {n} {what}", "Parent {what} {n}", "Contact{n}{what}", "Parent/Guardian {n} {what}",
+        "guardian_{n}_{what}",
+    ],
+)  # fmt: skip
+def test_groups_of_guardians_are_known_wherever_their_number_stands(examined: Examine, style: str) -> None:
+    group = ("ID", "First Name", "Last Name", "Category", "Phone", "Alt Phone", "Email")
+    names = [style.format(n=number, what=what) for number in (1, 2) for what in group]
+    found = examined(
+        "families",
+        ",".join(["Student ID", "First Name", "Last Name", *names]),
+        "1001,Amy,Lee,G1,Ann,Lee,Mother,2065550101,,,G2,Bob,Lee,Father,2065550102,4255550102,b@example.org",
+    )
+    assert rows(found, "guardians", "guardian_id", "phone", "alt_phone", "email") == [
+        ("G1", "2065550101", "", ""),
+        ("G2", "2065550102", "4255550102", "b@example.org"),
+    ]
+    assert found.ignored == ()
+
+
+def test_a_second_phone_of_nobody_in_particular_makes_no_second_guardian(examined: Examine) -> None:
+    group = ",".join(f"Guardian 1 {what}" for what in ("ID", "First", "Last", "Relationship", "Cell", "Phone"))
+    found = examined(
+        "families",
+        f"Student ID,First Name,Last Name,{group},Guardian Phone 2",
+        "1001,Amy,Lee,G1,Ann,Lee,Mother,4255550101,2065550101,2065550102",
+    )
+    assert rows(found, "guardians", "guardian_id", "phone", "alt_phone") == [("G1", "2065550101", "4255550101")]
+    assert [warning["code"] for warning in found.warnings] == ["group_left_out"]
+
+
+def test_columns_of_lettered_periods_are_known_and_only_certain_marks_in_them(examined: Examine) -> None:
+    found = examined(
+        "attendance",
+        "Student ID,Absence Date,Period A,Period B,Missed Period C",
+        "1,01/30/2026,X,,",
+        "2,01/30/2026,,x,C",
+        "3,01/30/2026,A,A,",
+        "4,01/30/2026,,T,",
+        "5,01/30/2026,1,,",
+        "6,01/30/2026,y,n,N",
+    )
+    assert rows(found, "attendance", "student_id", "period") == [("1", "A"), ("2", "B"), ("2", "C"), ("6", "A")]
+    assert found.reject_counts == {"periods_unclear": 3}
+
+
+def test_a_column_named_periods_is_no_period_s(examined: Examine) -> None:
+    found = examined("attendance", "Student ID,Absence Date,Periods", "1,01/30/2026,2;3")
+    assert rows(found, "attendance", "student_id", "period") == [("1", "2"), ("1", "3")]

@@ -13,7 +13,7 @@ import processor.cli
 import processor.recipients_cli
 import sftpd.cli
 import sftpd.door_cli
-from landingzone import accounts_cli, audit_cli, feeds_cli, installation_cli
+from landingzone import accounts_cli, audit_cli, doctor_cli, feeds_cli, installation_cli
 from landingzone.command import Installation, installation
 from landingzone.db import Database
 from landingzone.errors import LandingZoneError
@@ -96,6 +96,7 @@ for part in (
     accounts_cli,
     keys.cli,
     audit_cli,
+    doctor_cli,
     feeds_cli,
     sftpd.cli,
     sftpd.door_cli,

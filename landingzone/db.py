@@ -64,7 +64,7 @@ class Database:
         """Bring the control tables to this version's form (Alembic)."""
         if self.file is not None:
             self.file.touch(mode=0o600, exist_ok=True)
-        if self.revision == _newest_revision():
+        if self.revision == newest_revision():
             return
         from alembic import command  # noqa: PLC0415 - half a second that a start need not spend when nothing is to do
 
@@ -141,7 +141,8 @@ def is_disk_full(error: BaseException | None) -> bool:
     return False
 
 
-def _newest_revision() -> str:
+def newest_revision() -> str:
+    """The revision that the newest migration makes."""
     return max(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*_*.py"))
 
 

@@ -145,7 +145,6 @@ class StatusSettings(_Section):
     stalled_seconds: float = Field(
         120, gt=0, description="A part whose main loop has not turned for so long is not healthy, and is restarted."
     )
-    floor_mebibytes: int = Field(256, ge=0, description="With less room than this on the disk a part is not ready.")
 
 
 class Settings(BaseSettings):

@@ -22,8 +22,8 @@ def disk(root: Path) -> dict[str, float]:
 
 
 def above_floor(settings: Settings) -> bool:
-    """Whether there is room enough to take more in."""
-    return free_bytes(settings.root) >= settings.status.floor_mebibytes << 20
+    """Whether there is room enough to take more in: below this the front door refuses uploads."""
+    return free_bytes(settings.root) >= settings.limits.free_mebibytes << 20
 
 
 def answers(db: Database) -> bool:

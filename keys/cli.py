@@ -1,12 +1,13 @@
 """`landingzone keys ...`: the public keys that open an account."""
 
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from keys.authority_cli import ca
+from keys.key_file import read_key_file
 from landingzone import audit
 from landingzone.clock import now
 from landingzone.command import AsJson, Installation, installation, print_json, print_listing
@@ -20,6 +21,7 @@ Which = Annotated[str, typer.Argument(metavar="KEY", help="The key's number or S
 
 def mount(app: typer.Typer) -> None:
     """Add the commands to the command line."""
+    keys.add_typer(ca, name="ca")
     app.add_typer(keys, name="keys")
 
 
@@ -38,14 +40,14 @@ def add(
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Also a key that was revoked here by mistake.")] = False,
 ) -> None:
-    """Let a public key open an account: an OpenSSH line or an RFC 4716 block; ed25519, ECDSA, or RSA from 3072 bits."""
+    """Let a public key open an account: OpenSSH, RFC 4716, PuTTY or PEM; ed25519, ECDSA, or RSA from 3072 bits."""
     from keys.public_key import PublicKey
     from keys.store import Keys
 
     store = Keys(installation(context).db)
     key = store.add(
         account,
-        PublicKey.parse(_read(file)),
+        PublicKey.parse(read_key_file(file)),
         label=label,
         expires_at=_end_of(expires) if expires else None,
         networks=tuple(part for text in networks or () for part in text.split(",")),
@@ -132,7 +134,7 @@ def rotate(
 
     begun = Keys(installation(context).db).rotate(
         account,
-        PublicKey.parse(_read(file)),
+        PublicKey.parse(read_key_file(file)),
         overlap=_span(overlap),
         uses=uses,
         replaces=tuple(replaces or ()),
@@ -186,19 +188,6 @@ def _rows(here: Installation, account: str | None) -> list[dict[str, object]]:
     store, at = Keys(here.db), now()
     store.settle()
     return [{**dataclasses.asdict(key), "state": key.state(at)} for key in store.of(account)]
-
-
-def _read(file: Path) -> bytes:
-    """The file's first bytes: enough for every key, and for the refusal of what is larger."""
-    from keys.public_key import MAX_INPUT_BYTES, PublicKeyError
-
-    try:
-        if str(file) == "-":
-            return sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
-        with file.open("rb") as opened:
-            return opened.read(MAX_INPUT_BYTES + 1)
-    except OSError as wrong:
-        raise PublicKeyError(f"{file}: {wrong.strerror}.") from None
 
 
 def _span(text: str) -> timedelta:

@@ -27,6 +27,12 @@ class Refusal(StrEnum):
     EXPIRED = "key_expired"
     RETIRED = "key_retired"
     WRONG_NETWORK = "wrong_network"
+    CERTIFICATE_UNUSABLE = "certificate_unusable"
+    UNKNOWN_AUTHORITY = "unknown_authority"
+    WRONG_PRINCIPAL = "wrong_principal"
+    CERTIFICATE_NOT_YET = "certificate_not_yet_valid"
+    CERTIFICATE_EXPIRED = "certificate_expired"
+    CERTIFICATE_REVOKED = "certificate_revoked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,11 @@ class Key:
     new_in_rotation: int | None = None
     old_in_rotation: int | None = None
     retires_at: str | None = None
+
+    @property
+    def opens_until(self) -> str | None:
+        """The moment from which it no longer opens, as far as that is known now, UTC, ISO 8601; None: never."""
+        return min(filter(None, (self.expires_at, self.retires_at)), default=None)
 
     def closed(self, at: datetime) -> Refusal | None:
         """Why it opens nothing at that moment, wherever it comes from; None: it opens."""

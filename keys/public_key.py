@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     EllipticCurvePublicKey,
 )
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from landingzone.errors import LandingZoneError
 
@@ -56,18 +57,37 @@ class PublicKey:
 
     @classmethod
     def parse(cls, text: str | bytes) -> "PublicKey":
-        """The one key in the text: an OpenSSH line, or an RFC 4716 block. Raises PublicKeyError for anything else.
+        """The one key in the text. Raises PublicKeyError for anything else.
+
+        It may be an OpenSSH line, an RFC 4716 block (PuTTYgen's "Save public key" writes one), a PEM public key (PKCS#8
+        or PKCS#1), or the public part of a PuTTY .ppk file without its private part.
 
         >>> PublicKey.parse("ssh-dss AAAAB3NzaC1kc3M= old@school")
         Traceback (most recent call last):
         keys.public_key.PublicKeyError: DSA keys are no longer safe. Make a new pair with: ssh-keygen -t ed25519
         """
         lines = _lines(text)
-        blob, comment = _from_block(lines) if lines[0].startswith("----") else _from_line(lines)
+        if lines[0].startswith("PuTTY-User-Key-File-"):
+            blob, comment = _from_putty(lines)
+        elif lines[0].startswith("-----BEGIN "):
+            blob, comment = _from_pem(lines), ""
+        else:
+            blob, comment = _from_block(lines) if lines[0].startswith("----") else _from_line(lines)
+        return cls.from_blob(blob, comment)
+
+    @classmethod
+    def from_blob(cls, blob: bytes, comment: str = "") -> "PublicKey":
+        """The key in its wire form (RFC 4253, section 6.6). Raises PublicKeyError if it may not open an account."""
         algorithm, bits = _check_blob(blob)
         encoded = base64.b64encode(blob).decode("ascii")
         shown = "".join(char for char in comment if char.isprintable()).strip()[:255]
         return cls(algorithm, bits, fingerprint_of(blob), shown, f"{algorithm} {encoded}")
+
+
+def holds_private_key(text: str) -> bool:
+    """Whether a private key, of any of the forms that people send, stands in the text."""
+    folded = text.casefold()
+    return "PRIVATE KEY" in text or any(sign in folded for sign in ("private-lines:", "private-mac:", "private-hash:"))
 
 
 def fingerprint_of(blob: bytes) -> str:
@@ -87,7 +107,7 @@ def _lines(text: str | bytes) -> list[str]:
         decoded = raw.decode(encoding)
     except UnicodeDecodeError:
         raise PublicKeyError("This is not text: send the file that ends in .pub, as it is.") from None
-    if "PRIVATE KEY" in decoded or "PuTTY-User-Key-File" in decoded or "Private-Lines" in decoded:
+    if holds_private_key(decoded):
         raise PublicKeyError(
             "This is a private key, which must never leave its owner: treat it as lost and make a new pair. "
             "Send the public half only (the file that ends in .pub; in PuTTYgen the text at the top)."
@@ -124,8 +144,6 @@ def _from_line(lines: list[str]) -> tuple[bytes, str]:
 def _from_block(lines: list[str]) -> tuple[bytes, str]:
     """The wire form and the comment of an RFC 4716 block."""
     first, last = "---- BEGIN SSH2 PUBLIC KEY ----", "---- END SSH2 PUBLIC KEY ----"
-    if "BEGIN PUBLIC KEY" in lines[0] or "BEGIN RSA PUBLIC KEY" in lines[0]:
-        raise PublicKeyError("This is a PEM public key. Convert it: ssh-keygen -i -m PKCS8 -f FILE (or -m PEM).")
     if lines[0] != first:
         raise PublicKeyError("This is not a public key: neither an OpenSSH line nor an SSH2 PUBLIC KEY block.")
     if lines.count(first) > 1:
@@ -144,6 +162,42 @@ def _from_block(lines: list[str]) -> tuple[bytes, str]:
         if name.strip().lower() == "comment":
             comment = value.strip().strip('"')
     return _decode("".join(body)), comment
+
+
+def _from_pem(lines: list[str]) -> bytes:
+    """The wire form of a PEM public key: PKCS#8 (SubjectPublicKeyInfo), or PKCS#1 for RSA."""
+    kind = next((kind for kind in _PEM_KINDS if lines[0] == f"-----BEGIN {kind}-----"), None)
+    if kind is None:
+        raise PublicKeyError("This is not a public key: neither an OpenSSH line nor a PUBLIC KEY block.")
+    if lines.count(lines[0]) > 1:
+        raise PublicKeyError("There are several keys in this: add them one at a time.")
+    if lines[-1] != f"-----END {kind}-----":
+        raise PublicKeyError(f"The key's last line (-----END {kind}-----) is missing: send the whole file.")
+    try:
+        found = load_pem_public_key("\n".join([*lines, ""]).encode("utf-8"))
+        if not isinstance(found, Ed25519PublicKey | EllipticCurvePublicKey | RSAPublicKey):
+            raise PublicKeyError(f"Keys of this type are not accepted. {_ADVICE}")
+        line = found.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    except (ValueError, UnsupportedAlgorithm):
+        raise PublicKeyError(
+            "The key is damaged, or of a kind that SSH does not know. Send an OpenSSH .pub file."
+        ) from None
+    return _decode(line.split()[1].decode("ascii"))
+
+
+def _from_putty(lines: list[str]) -> tuple[bytes, str]:
+    """The wire form and the comment of the public part of a .ppk file."""
+    headers: dict[str, str] = {}
+    rest = iter(lines)
+    while "public-lines" not in headers:
+        name, colon, value = next(rest, "end").partition(":")
+        if not colon:
+            raise PublicKeyError("This PuTTY file has no public part: in PuTTYgen, send the text at the top.")
+        headers[name.strip().lower()] = value.strip()
+    count, body = headers["public-lines"], list(rest)
+    if not (count.isascii() and count.isdigit() and len(count) < 4 and len(body) == int(count)):  # noqa: PLR2004 - lines
+        raise PublicKeyError("This PuTTY file is cut or damaged: in PuTTYgen, send the text at the top.")
+    return _decode("".join(body)), headers.get("comment", "")
 
 
 def _decode(encoded: str) -> bytes:
@@ -185,15 +239,26 @@ def _check_blob(blob: bytes) -> tuple[str, int]:
     return algorithm, bits
 
 
-def _strings(blob: bytes) -> list[bytes]:
+def strings(blob: bytes) -> list[bytes]:
+    """The strings of which a piece of SSH's wire form is made, each after its length in four bytes.
+
+    Raises ValueError if the last one is cut.
+    """
     parts, at = [], 0
     while at < len(blob):
-        size = int.from_bytes(blob[at : at + 4])
-        part = blob[at + 4 : at + 4 + size]
-        if len(blob) < at + 4 + size:
-            raise PublicKeyError("The key is cut: send the whole line of the .pub file.")
-        parts.append(part)
-        at += 4 + size
+        end = at + 4 + int.from_bytes(blob[at : at + 4])
+        if len(blob) < max(end, at + 4):
+            raise ValueError("cut")
+        parts.append(blob[at + 4 : end])
+        at = end
+    return parts
+
+
+def _strings(blob: bytes) -> list[bytes]:
+    try:
+        parts = strings(blob)
+    except ValueError:
+        raise PublicKeyError("The key is cut: send the whole line of the .pub file.") from None
     if not parts:
         raise PublicKeyError("There is no key in this: send the file that ends in .pub.")
     return parts
@@ -245,6 +310,7 @@ def _on_security_key(check: Callable[[list[bytes]], int]) -> Callable[[list[byte
     return with_application
 
 
+_PEM_KINDS = ("PUBLIC KEY", "RSA PUBLIC KEY")
 _CERTIFICATE = "-cert-v01@openssh.com"
 _CURVES = {"secp256r1": b"nistp256", "secp384r1": b"nistp384", "secp521r1": b"nistp521"}
 _CHECKS: Mapping[str, Callable[[list[bytes]], int]] = {

@@ -5,47 +5,29 @@ nothing is mixed up. But who loses it loses all of them, so adding it says where
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 
-from keys import rotation
+from keys import admission, authority, rotation
+from keys.admission import Admission, CertifiedKey, Opened
+from keys.authority import Presented
+from keys.certificate import Certificate
 from keys.key import Key, KeyStoreError, Refusal, parse_networks
+from keys.key_rows import account_id, pick, select
 from keys.public_key import PublicKey
 from keys.rotation import Rotation
 from landingzone import audit
-from landingzone.account import AccountError
 from landingzone.clock import iso, now
 from landingzone.db import Database
-from landingzone.tables import accounts, key_rotations
+from landingzone.tables import accounts
 from landingzone.tables import keys as table
 
-__all__ = ["Admission", "Key", "KeyStoreError", "Keys", "Opened", "Refusal"]
+__all__ = ["Admission", "CertifiedKey", "Key", "KeyStoreError", "Keys", "Opened", "Refusal"]
 
 #: How old the note of a key's last use may become before a login renews it: a login should rarely have to write.
 _USE_NOTED_FOR = timedelta(minutes=1)
-_AT_ONCE = 500
-"""So many names go into one query."""
 _LONGEST_REASON = 255
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """What a live session was opened with: the account's name, the key's SHA-256 fingerprint, the client's address."""
-
-    account: str
-    fingerprint: str
-    address: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """What the door is told about an offered key: `key` if it opens the account, else the `refusal`."""
-
-    key: Key | None = None
-    refusal: Refusal | None = None
 
 
 class Keys:
@@ -110,11 +92,11 @@ class Keys:
         wanted = parse_networks(networks)
         with self._db.write() as tx:
             rotation.settle(tx, at=at)
-            account_id = _account_id(tx, account)
-            opening = [one for one in _select(tx, table.c.account_id == account_id) if one.closed(at) is None]
+            number = account_id(tx, account)
+            opening = [one for one in select(tx, table.c.account_id == number) if one.closed(at) is None]
             free = [one for one in opening if one.old_in_rotation is None]
             if replaces:
-                old = list({one.id: one for one in (_pick(tx, account, which) for which in replaces)}.values())
+                old = list({one.id: one for one in (pick(tx, account, which) for which in replaces)}.values())
                 for one in old:
                     if one not in free:
                         why = "is being replaced already" if one in opening else "does not open it any more"
@@ -132,7 +114,7 @@ class Keys:
                 )
             key_id = self._add(tx, account, key, label=label, expires_at=expires_at, networks=wanted, actor=actor)
             ids, ends_at = [one.id for one in old], at + overlap
-            number = rotation.begin(tx, account_id, new=key_id, old=ids, ends_at=ends_at, uses=uses, actor=actor, at=at)
+            number = rotation.begin(tx, number, new=key_id, old=ids, ends_at=ends_at, uses=uses, actor=actor, at=at)
             audit.record(
                 tx,
                 actor=actor,
@@ -151,7 +133,7 @@ class Keys:
         self.settle()
         with self._db.read() as tx:
             if account is not None:
-                _account_id(tx, account)
+                account_id(tx, account)
             return rotation.rotations(tx, account=account)
 
     def settle(self) -> int:
@@ -177,8 +159,8 @@ class Keys:
         again: bool = False,
         actor: str,
     ) -> int:
-        account_id = _account_id(tx, account)
-        for known in _select(tx, table.c.account_id == account_id, table.c.fingerprint == key.fingerprint):
+        number = account_id(tx, account)
+        for known in select(tx, table.c.account_id == number, table.c.fingerprint == key.fingerprint):
             if known.revoked_at is None:
                 raise KeyStoreError(f"{key.fingerprint} opens {account} already (key {known.id}).")
             if not again:
@@ -187,7 +169,7 @@ class Keys:
                     "Ask for a new pair, or add it with --again if it was revoked by mistake."
                 )
         row = table.insert().values(
-            account_id=account_id,
+            account_id=number,
             fingerprint=key.fingerprint,
             algorithm=key.algorithm,
             bits=key.bits,
@@ -216,26 +198,26 @@ class Keys:
         """Every key, revoked ones too, in order of account and age; of one account if named."""
         with self._db.read() as tx:
             if account is None:
-                return _select(tx)
-            return _select(tx, table.c.account_id == _account_id(tx, account))
+                return select(tx)
+            return select(tx, table.c.account_id == account_id(tx, account))
 
     def get(self, account: str, which: str) -> Key:
         """The key of an account by number or SHA-256 fingerprint; raises KeyStoreError if it has none such."""
         with self._db.read() as tx:
-            return _pick(tx, account, which)
+            return pick(tx, account, which)
 
     def others_with(self, key: Key) -> list[str]:
         """The names of the other accounts that the same key opens."""
         same = (table.c.fingerprint == key.fingerprint, table.c.revoked_at.is_(None), accounts.c.name != key.account)
         with self._db.read() as tx:
-            return [other.account for other in _select(tx, *same)]
+            return [other.account for other in select(tx, *same)]
 
     def revoke(self, account: str, which: str, *, reason: str = "", actor: str) -> Key:
         """Close the door for a key of an account, by number or fingerprint; raises KeyStoreError if it is closed."""
         if len(reason) > _LONGEST_REASON:
             raise KeyStoreError(f"The reason may have {_LONGEST_REASON} characters.")
         with self._db.write() as tx:
-            key = _pick(tx, account, which)
+            key = pick(tx, account, which)
             if key.revoked_at is not None:
                 raise KeyStoreError(f"Key {key.id} was revoked on {key.revoked_at} by {key.revoked_by}.")
             at = now()
@@ -257,55 +239,38 @@ class Keys:
 
     def admit(self, account: str, fingerprint: str, *, address: str) -> Admission:
         """Whether a key, offered from an address, opens an account now."""
-        at = now()
         with self._db.read() as tx:
-            known = tx.execute(
-                sa.select(accounts.c.id, accounts.c.disabled_at).where(accounts.c.name == account)
-            ).first()
-            if known is None:
-                return Admission(refusal=Refusal.UNKNOWN_ACCOUNT)
-            found = _select(tx, table.c.account_id == known.id, table.c.fingerprint == fingerprint)
-        if known.disabled_at is not None:
-            return Admission(refusal=Refusal.ACCOUNT_DISABLED)
-        if not found:
-            return Admission(refusal=Refusal.UNKNOWN_KEY)
-        key = next((key for key in found if key.revoked_at is None), found[-1])
-        refusal = key.closed(at)
-        if refusal is None and not key.may_come_from(address):
-            refusal = Refusal.WRONG_NETWORK
-        return Admission(refusal=refusal) if refusal else Admission(key=key)
+            return admission.admit(tx, account, fingerprint, address=address, at=now())
+
+    def admit_certificate(self, account: str, certificate: Certificate, *, address: str) -> Admission:
+        """Whether a certificate, offered from an address, opens an account now.
+
+        Its authority's signature is not looked at here: prove it before, or after.
+        """
+        with self._db.read() as tx:
+            return admission.admit_certificate(tx, account, certificate, address=address, at=now())
 
     def no_longer_open(self, sessions: Iterable[Opened]) -> dict[Opened, Refusal]:
         """Those of the live sessions that would be refused now, and why: to be ended at once.
 
-        One or two queries that only read, whatever the number of sessions: to be asked every second. Every process that
+        A few queries that only read, whatever the number of sessions: to be asked every second. Every process that
         shares the database gets the same answer; who revoked what and why stands in the audit trail.
         """
         asked = set(sessions)
         if not asked:
             return {}
-        at = now()
-        names = sorted({session.account for session in asked})
-        prints = sorted({session.fingerprint for session in asked})
-        disabled: dict[str, bool] = {}
-        found: dict[tuple[str, str], Key] = {}
         with self._db.read() as tx:
-            for some in _chunks(names):
-                query = sa.select(accounts.c.name, accounts.c.disabled_at).where(accounts.c.name.in_(some))
-                disabled.update((row.name, row.disabled_at is not None) for row in tx.execute(query))
-            for some in _chunks(prints):
-                for key in _select(tx, table.c.fingerprint.in_(some)):  # the oldest first, revoked ones before others
-                    known = found.get((key.account, key.fingerprint))
-                    if known is None or known.revoked_at is not None:
-                        found[key.account, key.fingerprint] = key
-        refusals = ((session, _refusal(session, disabled, found, at)) for session in asked)
-        return {session: refusal for session, refusal in refusals if refusal is not None}
+            return admission.no_longer_open(tx, asked, at=now())
 
-    def note_use(self, key: Key, *, address: str, client: str) -> None:
+    def note_use(self, key: Key | CertifiedKey, *, address: str, client: str) -> None:
         """Note that a key opened its account, unless that was noted within the last minute from the same place.
 
-        The new key of a rotation that is under way is counted each time.
+        The new key of a rotation that is under way is counted each time. Of a certificate its authority is noted.
         """
+        if isinstance(key, CertifiedKey):
+            with self._db.write() as tx:
+                authority.note_use(tx, Presented(key.account, key.certificate, address), client=client, at=now())
+            return
         at = now()
         recent = key.last_used_at is not None and key.last_used_at > iso(at - _USE_NOTED_FOR)
         same_place = (key.last_used_from, key.last_used_client) == (address, client[:255])
@@ -316,66 +281,3 @@ class Keys:
             tx.execute(table.update().where(table.c.id == key.id).values(used))
             if key.new_in_rotation is not None:
                 rotation.count_use(tx, key.new_in_rotation, at=at)
-
-
-def _refusal(
-    session: Opened, disabled: dict[str, bool], found: dict[tuple[str, str], Key], at: datetime
-) -> Refusal | None:
-    if session.account not in disabled:
-        return Refusal.UNKNOWN_ACCOUNT
-    if disabled[session.account]:
-        return Refusal.ACCOUNT_DISABLED
-    key = found.get((session.account, session.fingerprint))
-    if key is None:
-        return Refusal.UNKNOWN_KEY
-    refusal = key.closed(at)
-    if refusal is None and session.address and not key.may_come_from(session.address):
-        return Refusal.WRONG_NETWORK
-    return refusal
-
-
-def _chunks(values: list[str]) -> Iterable[list[str]]:
-    return (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))
-
-
-def _account_id(tx: sa.Connection, account: str) -> int:
-    found = tx.execute(sa.select(accounts.c.id).where(accounts.c.name == account)).scalar()
-    if found is None:
-        raise AccountError(f"There is no account {account!r}. `landingzone accounts list` shows all.")
-    return int(found)
-
-
-def _pick(tx: sa.Connection, account: str, which: str) -> Key:
-    account_id = _account_id(tx, account)
-    wanted = which.strip()
-    by = table.c.id == int(wanted) if wanted.isascii() and wanted.isdigit() else table.c.fingerprint == wanted
-    found = _select(tx, table.c.account_id == account_id, by)
-    if not found:
-        raise KeyStoreError(f"{account} has no such key. `landingzone keys list {account}` shows all.")
-    return next((key for key in found if key.revoked_at is None), found[-1])
-
-
-def _select(tx: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Key]:
-    rows = tx.execute(_QUERY.where(*where).order_by(accounts.c.name, table.c.id)).mappings()
-    return [Key(**{**row, "networks": tuple(row["networks"].split())}) for row in rows]
-
-
-def _query() -> sa.Select[Any]:
-    brought, replacing = key_rotations.alias("brought"), key_rotations.alias("replacing")
-    special = {
-        "account": accounts.c.name,
-        "new_in_rotation": brought.c.id,
-        "old_in_rotation": replacing.c.id,
-        "retires_at": replacing.c.overlap_ends_at,
-    }
-    columns = [special[name].label(name) if name in special else table.c[name] for name in Key.__dataclass_fields__]
-    return (
-        sa.select(*columns)
-        .select_from(table)
-        .join(accounts, accounts.c.id == table.c.account_id)
-        .outerjoin(brought, sa.and_(brought.c.id == table.c.new_in_rotation, brought.c.ended_at.is_(None)))
-        .outerjoin(replacing, sa.and_(replacing.c.id == table.c.old_in_rotation, replacing.c.ended_at.is_(None)))
-    )
-
-
-_QUERY = _query()

@@ -1,7 +1,5 @@
 """The commands that read an account's data as the service would: `recipients`, `accounts integrity`."""
 
-# ruff: noqa: PLC0415 - commands import what they need, so that --help stays fast
-
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict

@@ -2,13 +2,17 @@
 
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 import asyncssh
 import sqlalchemy as sa
 import structlog
+from asyncssh.public_key import decode_ssh_certificate
 
-from keys.store import Admission, Key, Refusal
+from keys.certificate import Certificate, CertificateError
+from keys.public_key import fingerprint_of
+from keys.store import Admission, CertifiedKey, Key, Refusal
 from landingzone.account import AccountError, check_account_name
 from landingzone.login_attempt import OPENED, LoginAttempt, OfferedKey
 from sftpd.jail import Jail
@@ -35,6 +39,12 @@ ENDED_SESSIONS = {
     Refusal.EXPIRED: "This key has expired.",
     Refusal.RETIRED: "A new key has taken the place of this one.",
     Refusal.WRONG_NETWORK: "This key may no longer come from your address.",
+    Refusal.CERTIFICATE_UNUSABLE: "This certificate does not open this account any more.",
+    Refusal.UNKNOWN_AUTHORITY: "Who signed this certificate is not trusted any more.",
+    Refusal.WRONG_PRINCIPAL: "This certificate does not open this account any more.",
+    Refusal.CERTIFICATE_NOT_YET: "This certificate is not valid yet.",
+    Refusal.CERTIFICATE_EXPIRED: "This certificate has expired.",
+    Refusal.CERTIFICATE_REVOKED: "This certificate has been revoked.",
 }
 """What a client is told whose session is ended."""
 
@@ -48,7 +58,7 @@ class Connection(asyncssh.SSHServer):
         began: when it came, on the monotonic clock.
         network: where it comes from, see network_of.
         visitor: who is inside; None before the login.
-        admitted: the key that opened.
+        admitted: the key, or certified key, that opened.
         ending: whether the server has ended the session.
     """
 
@@ -56,7 +66,7 @@ class Connection(asyncssh.SSHServer):
         self.began = self._active = time.monotonic()
         self.network = ""
         self.visitor: Visitor | None = None
-        self.admitted: Key | None = None
+        self.admitted: Key | CertifiedKey | None = None
         self.ending = False
         self._reception = reception
         self._connections = connections
@@ -146,17 +156,33 @@ class Connection(asyncssh.SSHServer):
 
     async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         """Whether a key opens an account; asked when it is offered, and again when it is proven."""
-        if self._turned_away:
-            return False
-        if seconds := self._penalty(username):
-            self._turn_away("penalty", seconds=seconds)
+        if self._is_barred(username):
             return False
         fingerprint = key.get_fingerprint("sha256")
-        admission = await self._ask(username, fingerprint)
-        self.admitted = admission.key
-        refusal = admission.refusal.value if admission.refusal else ""
-        self._offer(username, OfferedKey(fingerprint, key.algorithm.decode("ascii", "replace"), refusal))
-        return admission.key is not None and self._turned_away is None
+        admission = await self._ask(username, lambda: self._reception.admit(username, fingerprint, self._peer))
+        return self._answer(username, admission, fingerprint, key.algorithm)
+
+    async def validate_certificate(self, username: str, blob: bytes) -> bool:
+        """Whether a certificate opens an account; asked before asyncssh looks at it, see Transport."""
+        if self._is_barred(username):
+            return False
+        fingerprint, kind = fingerprint_of(blob), blob[4:68].partition(b"\0")[0]
+        try:
+            certificate = Certificate.parse(blob)
+        except CertificateError:
+            admission = Admission(refusal=Refusal.CERTIFICATE_UNUSABLE)
+        else:
+            fingerprint, kind = certificate.fingerprint, f"{certificate.algorithm} certificate".encode("ascii")
+            admission = await self._ask(username, lambda: self._reception.admit(username, certificate, self._peer))
+            if admission.key is not None and not _is_signed(blob):
+                admission = Admission(refusal=Refusal.CERTIFICATE_UNUSABLE)
+        return self._answer(username, admission, fingerprint, kind)
+
+    def validate_ca_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        """Whether an authority is trusted: if it has signed the certificate that was just admitted."""
+        used = self.admitted
+        signer = key.get_fingerprint("sha256")
+        return isinstance(used, CertifiedKey) and (used.account, used.certificate.authority) == (username, signer)
 
     def auth_completed(self) -> None:
         """The key has been proven. Before anything else: who is this."""
@@ -171,20 +197,35 @@ class Connection(asyncssh.SSHServer):
         self.visitor = Visitor(used.account, self._session, self._peer, used.fingerprint)
         transport.set_extra_info(visitor=self.visitor)
         self._reception.came_in(used.account, self.network)
-        self.visitor.log.info("session.opened", key_fingerprint=used.fingerprint, client=self._client)
+        signed = {}
+        if isinstance(used, CertifiedKey):
+            signed = {"authority": used.certificate.authority, "serial": used.certificate.serial}
+        self.visitor.log.info("session.opened", key_fingerprint=used.fingerprint, client=self._client, **signed)
         self._reception.writers.submit(self._note_use, used, self._client)
         self._note(OPENED, used.account)
 
-    async def _ask(self, username: str, fingerprint: str) -> Admission:
+    def _is_barred(self, username: str) -> bool:
+        """Whether nothing that is offered is looked at any more."""
+        if self._turned_away is None and (seconds := self._penalty(username)):
+            self._turn_away("penalty", seconds=seconds)
+        return self._turned_away is not None
+
+    async def _ask(self, username: str, ask: Callable[[], Awaitable[Admission]]) -> Admission:
         try:
             check_account_name(username)
         except AccountError:
             return Admission(refusal=Refusal.UNKNOWN_ACCOUNT)
-        return await self._reception.admit(username, fingerprint, self._peer)
+        return await ask()
+
+    def _answer(self, username: str, admission: Admission, fingerprint: str, algorithm: bytes) -> bool:
+        self.admitted = admission.key
+        refusal = admission.refusal.value if admission.refusal else ""
+        self._offer(username, OfferedKey(fingerprint, _printable(algorithm.decode("ascii", "replace")), refusal))
+        return admission.key is not None and self._turned_away is None
 
     def _offer(self, username: str, offered: OfferedKey) -> None:
         """Remember an offered key; log its refusal once; who offers too many has to go."""
-        known = (username, offered.fingerprint)
+        known = (username, f"{offered.algorithm} {offered.fingerprint}")  # a key by itself, and with its certificate
         if known in self._offered:
             return
         self._offered[known] = offered
@@ -197,7 +238,7 @@ class Connection(asyncssh.SSHServer):
         if sum(bool(key.refusal) for key in self._offered.values()) >= self._reception.limits.keys_per_connection:
             self._turn_away("too_many_keys")
 
-    def _note_use(self, key: Key, client: str) -> None:
+    def _note_use(self, key: Key | CertifiedKey, client: str) -> None:
         """Note the use of a key, in a thread. A comfort: who has proven a key is let in without it."""
         try:
             self._reception.keys.note_use(key, address=self._peer, client=client)
@@ -267,6 +308,15 @@ class Connection(asyncssh.SSHServer):
     def _log(self) -> structlog.typing.FilteringBoundLogger:
         bound: structlog.typing.FilteringBoundLogger = _log.bind(session=self._session, peer=self._peer)
         return bound
+
+
+def _is_signed(blob: bytes) -> bool:
+    """Whether a certificate bears the signature of the authority that it names."""
+    try:
+        decode_ssh_certificate(blob)
+    except asyncssh.KeyImportError:
+        return False
+    return True
 
 
 def _printable(text: str) -> str:

@@ -1,10 +1,12 @@
 """The reception: what all connections of this process share: keys, limits, who waits, who is inside."""
 
 import asyncio
+import functools
 from collections import Counter
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
+from keys.certificate import Certificate
 from keys.store import Admission, Keys
 from landingzone.login_attempt import LoginAttempt
 from landingzone.refused_logins import RefusedLogins
@@ -41,10 +43,14 @@ class Reception:
     inside: Counter[str] = field(default_factory=Counter)
     _attempts: list[LoginAttempt] = field(default_factory=list)
 
-    async def admit(self, account: str, fingerprint: str, address: str) -> Admission:
-        """Whether a key opens an account; asked in a thread."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.readers, lambda: self.keys.admit(account, fingerprint, address=address))
+    async def admit(self, account: str, shown: str | Certificate, address: str) -> Admission:
+        """Whether a key (its fingerprint) or a certificate opens an account; asked in a thread."""
+        keys = self.keys
+        if isinstance(shown, Certificate):
+            ask = functools.partial(keys.admit_certificate, account, shown, address=address)
+        else:
+            ask = functools.partial(keys.admit, account, shown, address=address)
+        return await asyncio.get_running_loop().run_in_executor(self.readers, ask)
 
     def no_room_for(self, account: str) -> str | None:
         """Which limit keeps a further session of an account out; None: there is room."""

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 import structlog
 
 from keys.key import Refusal
-from keys.store import Keys, Opened
+from keys.store import CertifiedKey, Keys, Opened
 from landingzone.command import Installation
 from landingzone.db import Database
 from landingzone.errors import LandingZoneError
@@ -183,8 +183,9 @@ class Door:
         for connection in self.connections:
             who, key = connection.visitor, connection.admitted
             if who and key and not connection.ending:
-                opened = Opened(who.account, who.key_fingerprint, who.peer)
-                guest = Guest(who.session, opened, min(filter(None, (key.expires_at, key.retires_at)), default=""))
+                certificate = key.certificate if isinstance(key, CertifiedKey) else None
+                opened = Opened(who.account, who.key_fingerprint, who.peer, certificate)
+                guest = Guest(who.session, opened, key.opens_until or "")
                 found[who.session] = (guest, connection)
         return found
 

@@ -11,6 +11,7 @@ It is installed in place of asyncssh's own, which is made in one place; tests/sf
 import asyncio
 import time
 from collections.abc import Awaitable
+from typing import Protocol, cast
 
 import asyncssh
 import asyncssh.connection
@@ -18,6 +19,7 @@ from asyncssh import SSHServerConnection
 from asyncssh.constants import MSG_KEXINIT, MSG_USERAUTH_REQUEST, OPEN_RESOURCE_SHORTAGE
 from asyncssh.packet import SSHPacket
 
+from keys.certificate import is_certificate
 from sftpd import packets
 from sftpd.packets import Packets
 
@@ -36,6 +38,13 @@ REFUSE_SECONDS = 0.5
 
 class TooManyRequests(asyncssh.DisconnectError):
     """The client asks for a login again and again."""
+
+
+class Certifying(Protocol):
+    """What the connection's owner is asked beside what asyncssh asks."""
+
+    async def validate_certificate(self, username: str, blob: bytes) -> bool:
+        """Whether a certificate, in its wire form, opens an account."""
 
 
 class Transport(Packets):
@@ -71,6 +80,14 @@ class Transport(Packets):
         else:
             self._loop.call_soon(self._send_disconnect, code, text, "en")  # after the greeting
         self._loop.call_later(REFUSE_SECONDS, self._force_close, None)
+
+    async def validate_public_key(self, username: str, key_data: bytes, msg: bytes, signature: bytes) -> bool:
+        """Whether a key or certificate opens an account; asyncssh would show the door only who signed a certificate."""
+        if is_certificate(key_data):
+            owner = cast("Certifying", self._owner)
+            if not await owner.validate_certificate(username, key_data):
+                return False
+        return await super().validate_public_key(username, key_data, msg, signature)
 
     # What the client does not read
 

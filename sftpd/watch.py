@@ -31,6 +31,8 @@ _CAUSES = {
     Refusal.ACCOUNT_DISABLED: "account.disabled",
     Refusal.REVOKED: "key.revoked",
     Refusal.RETIRED: "key.retired",
+    Refusal.CERTIFICATE_REVOKED: "certificate.revoked",
+    Refusal.UNKNOWN_AUTHORITY: "ca.removed",
 }
 
 
@@ -162,11 +164,10 @@ def record_end(db: Database, guest: Guest, reason: Refusal, *, node: str, upload
     with db.write() as tx:
         cause = None
         if action:
-            of_it = (audit_table.c.account == guest.opened.account, audit_table.c.action == action)
+            of_it = (audit_table.c.account.in_(("", guest.opened.account)), audit_table.c.action == action)
             columns = (audit_table.c.id, audit_table.c.actor, audit_table.c.detail)
             rows = tx.execute(sa.select(*columns).where(*of_it).order_by(audit_table.c.id.desc()).limit(20))
-            same = (guest.opened.fingerprint, None)
-            cause = next((row for row in rows if row.detail.get("fingerprint") in same), None)
+            cause = next((row for row in rows if _is_about(row.detail, guest.opened)), None)
         audit.record(
             tx,
             actor=f"door {node}",
@@ -180,3 +181,10 @@ def record_end(db: Database, guest: Guest, reason: Refusal, *, node: str, upload
             because_of=cause.id if cause else None,
             uploads=uploads,
         )
+
+
+def _is_about(detail: dict[str, object], opened: Opened) -> bool:
+    """Whether the detail of an audit record, of a change that closes something, is about what opened a session."""
+    told, signed = detail.get("fingerprint", detail.get("value")), opened.certificate
+    of_certificate = (signed.authority, str(signed.serial), signed.key_id) if signed else ()
+    return told in {None, opened.fingerprint, *of_certificate}

@@ -125,8 +125,15 @@ REFUSED = [
     ("x" * (MAX_INPUT_BYTES + 1), "larger than"),
     (b"\xff\xff\x00\x01", "not text"),
     ("---- BEGIN SSH2 PUBLIC KEY ----\nAAAA", "last line"),
-    ("-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----", "PEM public key"),
+    ("-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----", "damaged, or of a kind"),
+    ("-----BEGIN PUBLIC KEY-----\nMCow\n", "last line"),
+    ("-----BEGIN PUBLIC KEY-----\n-----BEGIN PUBLIC KEY-----\n", "several keys"),
     ("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----", "neither an OpenSSH line"),
+    ("PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nPublic-Lines: 2\nAAAA\n", "cut or damaged"),
+    ("PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\n", "no public part"),
+    ("PuTTY-User-Key-File-3: ssh-ed25519\nAAAA\n", "no public part"),
+    ("PuTTY-User-Key-File-3: ssh-ed25519\nPublic-Lines: ²\nAAAA\n", "cut or damaged"),
+    ("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nAAAA\n", "treat it as lost"),
 ]
 
 
@@ -163,9 +170,73 @@ def test_a_private_key_is_refused_and_nothing_of_it_repeated(form: str) -> None:
         assert not any(part in str(refused.value) for part in private.splitlines()[1:-1])
 
 
-def test_a_putty_private_key_is_refused() -> None:
+def ppk(line: str, rest: str = "") -> str:
+    """A key file of PuTTY's, version 3."""
+    kind, encoded = line.split()[:2]
+    body = "\n".join(encoded[at : at + 64] for at in range(0, len(encoded), 64))
+    count = body.count("\n") + 1
+    head = f"PuTTY-User-Key-File-3: {kind}\r\nEncryption: none\r\nComment: lisa@school\r\nPublic-Lines: {count}"
+    return f"{head}\r\n{body}\r\n{rest}"
+
+
+def test_a_putty_key_file_is_refused_and_its_public_part_alone_is_read(line: str) -> None:
+    secret = "AAAAIHNlY3JldHNlY3JldHNlY3JldHNlY3JldHNlY3JldHNl"
+    with pytest.raises(PublicKeyError, match="treat it as lost") as refused:
+        PublicKey.parse(ppk(line, f"Private-Lines: 1\r\n{secret}\r\nPrivate-MAC: 00\r\n"))
+    assert secret not in str(refused.value)
+    assert PublicKey.parse(ppk(line)) == PublicKey.parse(line)
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+def test_what_puttygen_writes_is_read_or_refused(kind: str, tmp_path: Path, need: Callable[[str], str]) -> None:
+    puttygen, private = need("puttygen"), tmp_path / "key.ppk"
+    (tmp_path / "empty").touch()
+    make = [puttygen, "-q", "-t", kind, "--new-passphrase", "empty", "-C", "lisa@school", "-o", private]
+    subprocess.run([*make, *(["-b", "3072"] if kind == "rsa" else [])], cwd=tmp_path, check=True)
+    told = {}
+    for form in ("public", "public-openssh"):
+        command = [puttygen, private, "-O", form, "-o", tmp_path / form]
+        subprocess.run(command, cwd=tmp_path, check=True)
+        told[form] = PublicKey.parse((tmp_path / form).read_bytes())
+    assert told["public"] == told["public-openssh"]
+    assert told["public"].comment == "lisa@school"
+    text = private.read_text()
     with pytest.raises(PublicKeyError, match="treat it as lost"):
-        PublicKey.parse("PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nPublic-Lines: 2\nAAAA\n")
+        PublicKey.parse(text)
+    assert PublicKey.parse(text[: text.index("Private-Lines")]) == told["public"]
+
+
+@pytest.mark.parametrize(("algorithm", "options", "bits"), ACCEPTED)
+def test_pem_public_keys_are_read(
+    algorithm: str, options: dict[str, int], bits: int, tmp_path: Path, need: Callable[[str], str]
+) -> None:
+    private = asyncssh.generate_private_key(algorithm, **options)
+    key = PublicKey.parse(private.export_public_key("openssh"))
+    forms = ["pkcs8-pem", "pkcs1-pem"] if algorithm == "ssh-rsa" else ["pkcs8-pem"]
+    for form in forms:
+        found = PublicKey.parse(private.export_public_key(form))
+        assert (found.line, found.bits) == (key.line, bits)
+    if algorithm != "ssh-ed25519":  # ssh-keygen writes those in no PEM form
+        (tmp_path / "key.pub").write_text(key.line)
+        command = [need("ssh-keygen"), "-e", "-m", "PKCS8", "-f", tmp_path / "key.pub"]
+        assert PublicKey.parse(subprocess.run(command, capture_output=True, check=True).stdout).line == key.line
+
+
+def test_pem_keys_that_open_nothing_are_refused() -> None:
+    for algorithm, told in (("ssh-dss", "not accepted"), ("ssh-ed448", "not accepted"), ("x25519", "not accepted")):
+        if algorithm == "x25519":
+            from cryptography.hazmat.primitives import serialization
+            from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+            form = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+            text = X25519PrivateKey.generate().public_key().public_bytes(*form)
+        else:
+            text = asyncssh.generate_private_key(algorithm).export_public_key("pkcs8-pem")
+        with pytest.raises(PublicKeyError, match=told):
+            PublicKey.parse(text)
+    weak = asyncssh.generate_private_key("ssh-rsa", key_size=2048).export_public_key("pkcs8-pem")
+    with pytest.raises(PublicKeyError, match="this one has 2048"):
+        PublicKey.parse(weak)
 
 
 TYPES = [

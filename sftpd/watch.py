@@ -81,7 +81,7 @@ class Watch:
         self._refused = refused
         self._notes = notes
         self._keys = keys
-        self._connection: sa.Connection | None = None
+        self._connection: sa.PoolProxiedConnection | None = None
         self._version: int | None = None
         self._audited: int | None = None
         self._known: frozenset[Guest] = frozenset()
@@ -135,8 +135,10 @@ class Watch:
         if not self._db.is_sqlite:
             return True
         if self._connection is None:
-            self._connection = self._db.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        version = int(self._connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+            self._connection = self._db.engine.raw_connection()
+        cursor = self._connection.cursor()  # in no transaction, which would see one version for ever
+        version = int(cursor.execute("PRAGMA data_version").fetchone()[0])
+        cursor.close()
         changed, self._version = version != self._version, version
         return changed
 

@@ -211,7 +211,7 @@ def faults(
     if identifier:
         found += _faults_of_identifier(value, odd)
     elif field.kind is not Kind.EMAIL and not is_name(field):
-        words = value.str.contains(_CELL_ERROR if required else f"{_CELL_ERROR}|{_NOTHING}")
+        words = value.str.contains(_CELL_ERROR if required else f"{_CELL_ERROR}|{_NOTHING}") & (value != _NULL_AS_TEXT)
         found.append(Fault("cell_error", "placeholder_blanked", words, odd))
     elif is_name(field):
         found.append(Fault("cell_error", "placeholder_blanked", value.str.contains(_CELL_ERROR), value < "0"))

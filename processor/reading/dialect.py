@@ -143,7 +143,7 @@ def _below_titles(
             below = _best(head, at, forms, has_header, whole=whole)
             if above and below.first is not None and has_header(_trimmed(below.first.fields)):
                 delimiter = below.delimiter.decode()
-                titles = [title.decode("utf-8", "replace").split(delimiter) for title in above]
+                titles = [title.decode("utf-8", "replace").replace('"', "").split(delimiter) for title in above]
                 header_below([*titles, below.first.fields], has_header)
                 return lines, below, at
             above.append(line)

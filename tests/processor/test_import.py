@@ -353,3 +353,14 @@ def test_a_file_that_is_held_for_two_reasons_is_applied_once_both_are_approved(d
     assert codes == ["truncated", "many_deactivated"]
     assert desk.take(landing)["outcome"] == "imported"
     assert len(ids(desk)) == 10
+
+
+def test_a_row_whose_key_cannot_be_told_keeps_what_the_file_does_not_list_and_the_receipt_says_so(
+    desk: Any, students: Students
+) -> None:
+    desk.bring("students.csv", students(30))
+    told = desk.bring("students.csv", students(29, id={5: "NULL"}))
+    assert (told["outcome"], told["rows"]["deactivated"]) == ("imported_with_rejects", 0)
+    assert "2 students rows that the file does not list stay as they were" in told["message"]
+    told = desk.bring("students.csv", students(29))
+    assert (told["rows"]["deactivated"], "stay as they were" in told["message"]) == (1, False)

@@ -92,3 +92,23 @@ def test_a_header_with_mostly_foreign_names_is_one_if_the_account_knows_them() -
     assert not looks_like_header(STUDENTS, header)
     fields = ("student_id", "first_name", "last_name", "phone", "school_id")
     assert looks_like_header(STUDENTS, header, KeptMapping(headers=dict(zip(fields, header, strict=True))))
+
+
+def test_of_two_columns_with_one_name_none_is_used() -> None:
+    mapping = resolve(STUDENTS, ("Student ID", "First", "Last", "Phone", "PHONE", "School", "Email", "Email"), 8)
+    assert mapping.missing == ("phone",)
+    assert "email" not in mapping.columns
+    assert mapping.twice == ("Phone", "PHONE", "Email")
+    assert mapping.ignored == ()
+
+
+def test_a_name_that_stands_twice_does_no_harm_where_another_column_gives_the_field_or_none_needs_it() -> None:
+    mapping = resolve(STUDENTS, ("Student ID", "First", "Last", "Phone", "Home Phone", "Phone", "School", "X", "X"), 9)
+    assert mapping.columns["phone"] == 4
+    assert (mapping.twice, mapping.ignored) == ((), ("Phone", "Phone", "X", "X"))
+
+
+def test_a_kept_name_that_stands_twice_is_not_used_either() -> None:
+    kept = KeptMapping(headers={"phone": "Call"})
+    mapping = resolve(STUDENTS, ("Student ID", "First", "Last", "Call", "Call", "School"), 6, kept)
+    assert (mapping.missing, mapping.twice) == (("phone",), ("Call",))

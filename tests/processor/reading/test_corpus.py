@@ -1,5 +1,6 @@
 """The corpus of tests/data: each file gives exactly the rows, rejects and notes written beside it."""
 
+import datetime as dt
 import gzip
 import io
 import tomllib
@@ -16,12 +17,13 @@ from processor import codes
 from processor.mapping import looks_like_header, resolve
 from processor.reading import Limits, UnreadableFile, open_file
 from processor.validation import Checked, RowWarning, Validator
+from tests.processor.reading.test_spreadsheets import workbook
 
 DATA = Path(__file__).parents[2] / "data"
 CATALOGUE = load_catalogue()
 CASES = {
     f"{kind}: {case['name']}": case
-    for kind in ("departures", "damages", "shapes")
+    for kind in ("departures", "damages", "shapes", "wrong_imports", "workbooks", "fixed_width")
     for case in tomllib.loads((DATA / f"{kind}.toml").read_text(encoding="utf-8"))["case"]
 }
 
@@ -29,6 +31,8 @@ each_case = pytest.mark.parametrize("name", CASES)
 
 
 def packed(case: dict[str, Any]) -> bytes:
+    if "cells" in case:
+        return sheet(case["cells"])
     data = case["content"].encode(case.get("encoding", "ascii"))
     match case.get("packed"):
         case "gzip":
@@ -44,14 +48,28 @@ def packed(case: dict[str, Any]) -> bytes:
             return data
 
 
+def sheet(rows: list[list[Any]]) -> bytes:
+    """A workbook of these rows; text, numbers and days are stored as what they are."""
+    cells = {
+        f"{chr(ord('A') + at)}{number}": ("date", (value - dt.date(1899, 12, 30)).days)
+        if isinstance(value, dt.date)
+        else value
+        for number, row in enumerate(rows, start=1)
+        for at, value in enumerate(row)
+        if value != ""
+    }
+    return workbook(cells)
+
+
 class Result:
     """A file's batches after the rules, put together."""
 
-    def __init__(self, path: Path, feed_name: str, limits: Limits | None) -> None:
-        feed = CATALOGUE[feed_name]
-        with open_file(path, name=path.name, has_header=partial(looks_like_header, feed), limits=limits) as opened:
+    def __init__(self, path: Path, case: dict[str, Any], limits: Limits | None) -> None:
+        feed = CATALOGUE[case.get("feed", "enrollments")]
+        is_header, widths = partial(looks_like_header, feed), case.get("widths")
+        with open_file(path, name=path.name, has_header=is_header, limits=limits, widths=widths) as opened:
             mapping = resolve(feed, opened.header, opened.width)
-            validator = Validator(feed, mapping)
+            validator = Validator(feed, mapping, effective_date=case.get("landed"))
             checked = [validator.check(batch) for batch in opened.batches()]
         self.opened, self.validator = opened, validator
         self.accepted = [row for each in checked for row in each.accepted.select("line", *mapping.columns).rows()]
@@ -66,7 +84,7 @@ class Result:
 def examine(tmp_path: Path, case: dict[str, Any], limits: Limits | None = None) -> Result:
     path = tmp_path / "file.csv"
     path.write_bytes(packed(case))
-    return Result(path, case.get("feed", "enrollments"), limits)
+    return Result(path, case, limits)
 
 
 def agrees(result: Result, case: dict[str, Any]) -> None:

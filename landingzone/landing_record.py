@@ -41,21 +41,10 @@ def note(
 
     Raises KeyError if there is no account of that name.
     """
-    if find(tx, landing.id) is not None:
-        return
-    account_id = tx.execute(sa.select(accounts.c.id).where(accounts.c.name == landing.account)).scalar()
-    if account_id is None:
+    row = {"resumed": resumed, "key_fingerprint": key_fingerprint, "peer": peer}
+    noted = tx.execute(_NOTE, {"of_id": landing.id, "of_account": landing.account, "of_name": landing.name, **row})
+    if not noted.rowcount and find(tx, landing.id) is None:
         raise KeyError(landing.account)
-    tx.execute(
-        landings.insert().values(
-            id=landing.id,
-            account_id=account_id,
-            name=landing.name,
-            resumed=resumed,
-            key_fingerprint=key_fingerprint,
-            peer=peer,
-        )
-    )
 
 
 def note_withdrawal(tx: sa.Connection, landing: Landing) -> None:
@@ -88,3 +77,17 @@ def withdrawn_without_run(tx: sa.Connection) -> list[Landing]:
 
 
 _COLUMNS = [landings.c[name] for name in LandingRecord.__dataclass_fields__]
+
+_NOTE = landings.insert().from_select(
+    ["id", "account_id", "name", "resumed", "key_fingerprint", "peer"],
+    sa.select(
+        sa.bindparam("of_id", type_=landings.c.id.type),
+        accounts.c.id,
+        sa.bindparam("of_name", type_=landings.c.name.type),
+        *(sa.bindparam(name, type_=landings.c[name].type) for name in ("resumed", "key_fingerprint", "peer")),
+    ).where(
+        accounts.c.name == sa.bindparam("of_account"),
+        ~sa.exists().where(landings.c.id == sa.bindparam("of_id")),
+    ),
+)
+"""One statement: a client waits for it."""

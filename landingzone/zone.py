@@ -15,7 +15,6 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -120,10 +119,13 @@ class Zone:
         """Where an upload's bytes lie."""
         return self.folder("uploads", upload.account) / upload.stored_name
 
-    def uploads(self, account: str) -> list[Upload]:
-        """Every upload of an account, oldest first."""
-        found = (Upload.parse(account, entry.name) for entry in _files(self.folder("uploads", account)))
-        return sorted((upload for upload in found if upload), key=lambda upload: upload.id)
+    def uploads(self, account: str, name: str = "") -> list[Upload]:
+        """Every upload of an account, oldest first; only those of a name if one is given."""
+        stored = _names(self.folder("uploads", account), name)
+        found = (Upload.parse(account, one) for one in stored)
+        return sorted(
+            (upload for upload in found if upload and name in {"", upload.name}), key=lambda upload: upload.id
+        )
 
     def remark(self, upload: Upload, *, add: Mark | None = None, drop: Mark | None = None) -> Upload:
         """The upload with a mark added or dropped; its file is renamed, open descriptors stay valid."""
@@ -145,17 +147,20 @@ class Zone:
 
     # Landing
 
-    def land(self, upload: Upload, landing: Landing, descriptor: int | None = None) -> None:
+    def land(self, upload: Upload, landing: Landing, descriptor: int | None = None, *, synced: bool = False) -> None:
         """Make an upload a landing: its bytes on the disk, then renamed into the inbox, then the folder on the disk.
 
-        Blocks for two or three fsyncs, so not for the event loop. After it returns the file is safe.
+        Blocks for an fsync or two, so not for the event loop. After it returns the file is safe. `synced` says that its
+        bytes are on the disk already.
         """
-        opened = os.open(self.upload_path(upload), os.O_RDONLY | os.O_NOFOLLOW) if descriptor is None else descriptor
-        try:
-            os.fsync(opened)
-        finally:
-            if descriptor is None:
-                os.close(opened)
+        if not synced:
+            path = self.upload_path(upload)
+            opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW) if descriptor is None else descriptor
+            try:
+                os.fsync(opened)
+            finally:
+                if descriptor is None:
+                    os.close(opened)
         self.upload_path(upload).rename(self.inbox_path(landing))
         fsync_folder(self.folder("inbox", landing.account))
 
@@ -167,14 +172,14 @@ class Zone:
         """Where a landing waits."""
         return self.folder("inbox", landing.account) / landing.stored_name
 
-    def waiting(self, account: str) -> list[Landing]:
-        """What waits in an account's inbox under a landing id, in order of landing."""
-        found = (Landing.parse(account, entry.name) for entry in _files(self.folder("inbox", account)))
-        return sorted(landing for landing in found if landing)
+    def waiting(self, account: str, name: str = "") -> list[Landing]:
+        """What waits in an account's inbox under a landing id, in order of landing; only of a name if one is given."""
+        found = (Landing.parse(account, one) for one in _names(self.folder("inbox", account), name))
+        return sorted(landing for landing in found if landing and name in {"", landing.name})
 
     def dropped_by_hand(self, account: str) -> list[str]:
         """Names of plain files in an inbox that have no landing id: an operator put them there."""
-        names = (entry.name for entry in _files(self.folder("inbox", account)))
+        names = _names(self.folder("inbox", account))
         return sorted(name for name in names if Landing.parse(account, name) is None)
 
     def adopt(self, account: str, name: str) -> Landing:
@@ -293,6 +298,19 @@ def link_file(path: Path, name: Path) -> None:
     part.unlink(missing_ok=True)  # where both names were the same file already, a rename leaves both
 
 
-def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-        yield from (entry for entry in entries if entry.is_file(follow_symlinks=False))
+def _names(folder: Path, ending: str = "") -> list[str]:
+    """The names of the plain files in a folder, or only of those that end so: thousands may lie beside them."""
+    with contextlib.suppress(FileNotFoundError):
+        if ending:
+            named = [name for name in os.listdir(folder) if name.endswith(ending)]  # noqa: PTH208 - paths take their time
+            return [name for name in named if _is_plain(folder / name)]
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    return []
+
+
+def _is_plain(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False

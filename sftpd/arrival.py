@@ -35,6 +35,7 @@ class Arrival:
         closing: the client has closed it; it is on its way.
         incomplete: a write was refused, so that what is there is not what the client sent.
         broken: why nothing more can be written and nothing will land; None while all is well.
+        synced: whether what has come is on the disk.
     """
 
     zone: Zone
@@ -47,6 +48,7 @@ class Arrival:
     closing: bool = False
     incomplete: bool = False
     broken: Refused | None = None
+    synced: bool = False
     _written: bool = False
 
     def write(self, offset: int, data: bytes | memoryview) -> int:
@@ -70,6 +72,7 @@ class Arrival:
         if (grown := offset + len(data) - self.coverage.end) > 0:
             self._take_room(offset + len(data), grown)
         self._written = True
+        self.synced = False
         try:
             self._write_all(offset, data)
         except OSError as error:
@@ -90,6 +93,7 @@ class Arrival:
         if size > self.coverage.end:
             raise Refused("A file grows by being written, not by being told its size.")
         if size < self.coverage.end:
+            self.synced = False
             os.ftruncate(self.descriptor, size)
             self.coverage.cut(size)
         if size == 0 and Mark.RESUMED in self.upload.marks:
@@ -99,6 +103,7 @@ class Arrival:
         """Put what has come on the disk; blocks. Raises NoRoom on a full disk."""
         if self.broken:
             raise self.broken
+        self.synced = True  # before: what is written meanwhile takes it back
         try:
             os.fsync(self.descriptor)
         except OSError as error:

@@ -181,14 +181,15 @@ class Receiving:
             if arrival.incomplete:
                 self._keep_as_cut(arrival, reason="write_refused")
                 raise Refused("A part of this file was refused: send the whole file again.")
-            os.utime(arrival.descriptor)
             arrival.upload = self.zone.remark(arrival.upload, add=Mark.CLOSED, drop=Mark.HOLES)
             if is_temporary(arrival.upload.name):
+                os.utime(arrival.descriptor)  # it expires, and settles, counted from its close
                 return
             source = await self._expectation.match(arrival.visitor.account, arrival.upload.name)
             if source is not None:
                 await self._land_arrival(arrival, source)
             else:
+                os.utime(arrival.descriptor)
                 await self._in_thread(arrival.sync)
                 self._settle_in(self._settings.settle_seconds, arrival.upload, arrival.visitor)
         finally:
@@ -196,7 +197,8 @@ class Receiving:
 
     async def _land_arrival(self, arrival: Arrival, source: Source) -> None:
         try:
-            await self._land(arrival.upload, arrival.upload.name, arrival.descriptor, arrival.visitor, source)
+            upload, visitor = arrival.upload, arrival.visitor
+            await self._land(upload, upload.name, arrival.descriptor, visitor, source, synced=arrival.synced)
         except Refused as refused:
             # gone, so that a client that looks back instead of reading the answer (paramiko) sees that it failed
             arrival.discard(refused)
@@ -352,7 +354,16 @@ class Receiving:
 
     # How a file lands
 
-    async def _land(self, upload: Upload, name: str, descriptor: int, visitor: Visitor, source: Source | None) -> None:
+    async def _land(
+        self,
+        upload: Upload,
+        name: str,
+        descriptor: int,
+        visitor: Visitor,
+        source: Source | None,
+        *,
+        synced: bool = False,
+    ) -> None:
         landing = self.zone.new_landing(visitor.account, name)
         info = os.fstat(descriptor)
         resumed = Mark.RESUMED in upload.marks
@@ -368,7 +379,7 @@ class Receiving:
                 if is_disk_full(error):
                     raise
                 log.warning("landing.not_noted")  # the database is busy or away: the file is the truth, not the note
-            self.zone.land(upload, landing, descriptor)
+            self.zone.land(upload, landing, descriptor, synced=synced)
 
         began = time.perf_counter()
         try:
@@ -438,8 +449,8 @@ class Receiving:
         its way. What somebody has open is left alone.
         """
         on_their_way = []
-        for old in self.zone.uploads(visitor.account):
-            if old.name != name or old == but or old.id in self._live:
+        for old in self.zone.uploads(visitor.account, name):
+            if old == but or old.id in self._live:
                 continue
             if Mark.CLOSED in old.marks and not is_temporary(old.name):
                 waiting = self._settling.get(old.id)

@@ -87,11 +87,11 @@ class View:
 
     def find(self, account: str, name: str) -> Entry | None:
         """The newest file of that name in the root: still arriving, waiting, or landed some minutes ago."""
-        found = [self._of_upload(upload) for upload in self._zone.uploads(account) if upload.name == name]
+        found = [self._of_upload(upload) for upload in self._zone.uploads(account, name)]
         if landed := self._recent.find(account, name):
             found.append(self._of_landed(landed))
         else:
-            found += [self._of_waiting(one) for one in self._zone.waiting(account) if one.name == name]
+            found += [self._of_waiting(one) for one in self._zone.waiting(account, name)]
         return max((entry for entry in found if entry), key=lambda entry: entry.id, default=None)
 
     def entries(self, account: str) -> list[Entry]:

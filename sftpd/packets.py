@@ -7,7 +7,10 @@ asyncssh is written to serve every cipher and purpose; a door that takes files s
   connections of the process use one after the other, so that it stays in the processor's cache.
 - Before each packet an empty one is sent (MSG_IGNORE), which protects ciphers in CBC mode. None is offered here, and
   OpenSSH does so for these only.
+- Each packet that is sent is a call of the system; here all that are sent in one turn of the loop go in one.
 - What a packet holds is told to the log, at great length, before it is asked whether anybody listens.
+- At each login all options are worked out anew, for settings that depend on the user; there are none here.
+- A user name is taken apart letter by letter, also if it is plain ASCII, in which nothing is ever changed.
 
 Data of a channel goes straight to who has signed up for it (`intakes`). Every other packet, and every one that is not
 as it should be, goes asyncssh's own way, so that there is one place only that judges it.
@@ -16,6 +19,8 @@ This stands on names that asyncssh may change in any version: it is pinned exact
 holds the behaviour.
 """
 
+import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -30,6 +35,7 @@ from asyncssh.constants import MSG_CHANNEL_DATA, MSG_KEX_LAST, MSG_USERAUTH_BANN
 from asyncssh.crypto.cipher import GCMCipher
 from asyncssh.encryption import GCMEncryption
 from asyncssh.packet import SSHPacketLogger
+from asyncssh.saslprep import saslprep
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -95,6 +101,10 @@ class Packets(SSHServerConnection):
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - asyncssh's
         super().__init__(*arguments, **options)
         self.intakes: dict[int, Intake] = {}
+        self._outbox: list[bytes] = []
+
+    async def reload_config(self) -> None:
+        """Nothing depends on who logs in."""
 
     def data_received(self, data: bytes, datatype: int | None = None) -> None:  # noqa: ARG002 - asyncssh's signature
         """Take what has come in."""
@@ -162,6 +172,18 @@ class Packets(SSHServerConnection):
         self._send_seq = self._send_seq + 1 & 0xFFFF_FFFF
         self._rekey_bytes_sent += len(packet)
 
+    def _send(self, data: bytes) -> None:
+        if self._transport:
+            if not self._outbox:
+                self._loop.call_soon(self._send_all, self._transport)
+            self._outbox.append(data)
+
+    def _send_all(self, transport: asyncio.Transport) -> None:
+        """Send what has gathered; if the connection is just being ended by us, this comes before its end."""
+        outbox, self._outbox = self._outbox, []
+        with contextlib.suppress(ConnectionError):  # it is told in connection_lost
+            transport.write(b"".join(outbox))
+
     def _must_rekey(self) -> bool:
         if not self._auth_complete:
             return False
@@ -176,7 +198,20 @@ def _log(self: asyncssh.logging.SSHLogger, level: int, msg: object, *args: Any, 
         _log_at_length(self, level, msg, *args, **kwargs)
 
 
+def _log_packet(self: SSHPacketLogger, *args: Any) -> None:  # noqa: ANN401
+    """The same for packets, which are told on the third level only."""
+    if asyncssh.logging.SSHLogger._debug_level >= _PACKETS_LEVEL:  # noqa: SLF001 - it can be set, not asked
+        _log_packet_at_length(self, *args)
+
+
+def _saslprep(text: str) -> str:
+    """Prepare a user name (RFC 4013)."""
+    return text if text.isascii() and text.isprintable() else saslprep(text)
+
+
+_PACKETS_LEVEL = 3
 _log_at_length = asyncssh.logging.SSHLogger.log
+_log_packet_at_length = SSHPacketLogger._log_packet  # noqa: SLF001 - called for each packet
 
 
 def install() -> None:
@@ -185,3 +220,5 @@ def install() -> None:
         if kind is GCMEncryption:
             asyncssh.encryption._enc_params[name] = (Gcm, cipher)  # noqa: SLF001
     asyncssh.logging.SSHLogger.log = _log  # type: ignore[method-assign]
+    SSHPacketLogger._log_packet = _log_packet  # type: ignore[assignment, method-assign]  # noqa: SLF001
+    asyncssh.connection.saslprep = _saslprep  # type: ignore[attr-defined, assignment]

@@ -64,7 +64,7 @@ def admit(tx: sa.Connection, account: str, fingerprint: str, *, address: str, at
     """Whether a key, offered from an address, opens an account."""
     if refusal := _shut(tx, account):
         return Admission(refusal=refusal)
-    found = key_rows.select(tx, accounts.c.name == account, table.c.fingerprint == fingerprint)
+    found = key_rows.of_fingerprint(tx, account, fingerprint)
     key = next((key for key in found if key.revoked_at is None), found[-1] if found else None)
     refusal = _refusal(key, address=address, at=at)
     return Admission(refusal=refusal) if refusal else Admission(key=key)
@@ -78,7 +78,7 @@ def admit_certificate(
         return Admission(refusal=refusal)
     shown = Presented(account, certificate, address)
     refusal = authority.refusals(tx, [shown], at=at).get(shown) or _revoked(
-        key_rows.select(tx, accounts.c.name == account, table.c.fingerprint == certificate.fingerprint)
+        key_rows.of_fingerprint(tx, account, certificate.fingerprint)
     )
     return Admission(refusal=refusal) if refusal else Admission(key=CertifiedKey(account, certificate))
 
@@ -107,7 +107,10 @@ def no_longer_open(tx: sa.Connection, sessions: set[Opened], *, at: datetime) ->
 
 
 def _shut(tx: sa.Connection, account: str) -> Refusal | None:
-    return _all_shut(tx, {account}).get(account)
+    known = tx.execute(_ACCOUNT, {"of_account": account}).first()
+    if known is None:
+        return Refusal.UNKNOWN_ACCOUNT
+    return Refusal.ACCOUNT_DISABLED if known.disabled_at is not None else None
 
 
 def _all_shut(tx: sa.Connection, names: set[str]) -> dict[str, Refusal]:
@@ -143,3 +146,6 @@ def _revoked(keys: list[Key]) -> Refusal | None:
 def _chunks(values: set[str]) -> Iterable[list[str]]:
     listed = sorted(values)
     return (listed[start : start + _AT_ONCE] for start in range(0, len(listed), _AT_ONCE))
+
+
+_ACCOUNT = sa.select(accounts.c.disabled_at).where(accounts.c.name == sa.bindparam("of_account"))

@@ -33,8 +33,16 @@ def pick(tx: sa.Connection, account: str, which: str) -> Key:
 
 def select(tx: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Key]:
     """The keys, in order of account and age."""
-    rows = tx.execute(_QUERY.where(*where).order_by(accounts.c.name, table.c.id)).mappings()
-    return [Key(**{**row, "networks": tuple(row["networks"].split())}) for row in rows]
+    return _keys(tx.execute(_QUERY.where(*where).order_by(accounts.c.name, table.c.id)))
+
+
+def of_fingerprint(tx: sa.Connection, account: str, fingerprint: str) -> list[Key]:
+    """The keys of an account with that fingerprint, in order of age; every login asks."""
+    return _keys(tx.execute(_OF_FINGERPRINT, {"of_account": account, "of_fingerprint": fingerprint}))
+
+
+def _keys(rows: sa.CursorResult[Any]) -> list[Key]:
+    return [Key(**{**row, "networks": tuple(row["networks"].split())}) for row in rows.mappings()]
 
 
 def _query() -> sa.Select[Any]:
@@ -56,3 +64,6 @@ def _query() -> sa.Select[Any]:
 
 
 _QUERY = _query()
+_OF_FINGERPRINT = _QUERY.where(
+    accounts.c.name == sa.bindparam("of_account"), table.c.fingerprint == sa.bindparam("of_fingerprint")
+).order_by(table.c.id)

@@ -28,7 +28,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Say what is wrong with this installation, or with one account, and what to do. Exits 1 if there is a problem."""
-    from landingzone.doctor import examination  # noqa: PLC0415 - it imports every part; --help stays fast
+    from landingzone.doctor import examination
 
     here = installation(context)
     if account is None:

@@ -8,7 +8,7 @@ and `landingzone doctor ACCOUNT` say.
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -62,6 +62,8 @@ class Declared:
         parts: who exports it.
         labels: names of its labels.
         bounds: a histogram's buckets.
+        known: label values that are told from the start, as 0: where a series begins with 1, Prometheus sees no
+            increase.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Declared:
     parts: tuple[Part, ...]
     labels: tuple[str, ...] = ()
     bounds: tuple[float, ...] = ()
+    known: tuple[tuple[str, ...], ...] = ()
 
     @property
     def full_name(self) -> str:
@@ -77,8 +80,11 @@ class Declared:
         return f"{PREFIX}{self.name}{'_total' if self.kind is Kind.COUNTER else ''}"
 
 
-def _counter(name: str, said: str, *labels: str, parts: tuple[Part, ...]) -> Declared:
-    return Declared(name, Kind.COUNTER, said, parts, labels)
+def _counter(
+    name: str, said: str, *labels: str, parts: tuple[Part, ...], known: Iterable[str | tuple[str, ...]] = ()
+) -> Declared:
+    values = tuple((value,) if isinstance(value, str) else value for value in known)
+    return Declared(name, Kind.COUNTER, said, parts, labels, known=values)
 
 
 def _gauge(name: str, said: str, *labels: str, parts: tuple[Part, ...]) -> Declared:
@@ -91,12 +97,38 @@ def _histogram(name: str, said: str, bounds: tuple[float, ...], *, parts: tuple[
 
 _DOOR, _PROCESSOR = (Part.DOOR,), (Part.PROCESSOR,)
 
+ROWS = ("read", "accepted", "rejected", "added", "changed", "unchanged", "deactivated")
+OUTCOMES = (
+    *("imported", "imported_with_rejects", "unchanged", "held", "superseded"),
+    *("rejected", "unrecognised", "withdrawn", "failed", "reverted"),
+)
+REFUSED_LOGINS = (
+    *("unknown_account", "account_disabled", "unknown_key", "key_revoked", "key_expired", "key_retired"),
+    *("wrong_network", "key_not_proven", "no_key_offered", "nothing_said", "login_timeout", "no_common_algorithm"),
+    *("host_key_not_trusted", "protocol_error", "too_many_keys", "too_many_requests", "penalty", "crowded_out"),
+    *("sessions", "sessions_per_account", "unknown_authority", "wrong_principal", "certificate_not_yet_valid"),
+    *("certificate_expired", "certificate_revoked", "certificate_unusable"),
+)
+REFUSED_UPLOADS = (
+    *("disk_full", "disk_error", "disk_floor", "landing_failed", "too_much", "bytes_missing", "write_refused"),
+)
+CUT_UPLOADS = ("connection_lost", "server_stopped")
+OUR_FAULTS = ("disk_full", "internal")
+WATCHED_EVENTS = (("door.error", "none"), ("landing.not_noted", "none"))
+
 METRICS = (
     _gauge("build_info", "Always 1; the version is the label.", "version", parts=BOTH),
     _gauge("ready", "Whether a check of /readyz holds: 1 or 0.", "check", parts=BOTH),
     _gauge("pulse_age_seconds", "How long ago the part's main loop last turned.", parts=BOTH),
     _gauge("checked_timestamp_seconds", "When the sampled figures and checks were last looked up.", parts=BOTH),
-    _counter("events", "Lines of the log by event and, where it gives one, reason.", "event", "reason", parts=BOTH),
+    _counter(
+        "events",
+        "Lines of the log by event and, where it gives one, reason.",
+        "event",
+        "reason",
+        parts=BOTH,
+        known=WATCHED_EVENTS,
+    ),
     _gauge("disk_free_bytes", "Room left on the zone's filesystem for this user.", parts=BOTH),
     _gauge("disk_size_bytes", "Size of the zone's filesystem.", parts=BOTH),
     _gauge("disk_free_inodes", "Files that can still be made on the zone's filesystem.", parts=BOTH),
@@ -105,28 +137,47 @@ METRICS = (
     _gauge("door_sessions", "Connections that a key has opened.", parts=_DOOR),
     _gauge("door_uploads_open", "Uploads that a client has open.", parts=_DOOR),
     _counter("door_logins", "Logins that a key has opened.", parts=_DOOR),
-    _counter("door_logins_refused", "Refused logins by reason.", "reason", parts=_DOOR),
+    _counter("door_logins_refused", "Refused logins by reason.", "reason", parts=_DOOR, known=REFUSED_LOGINS),
     _counter("door_received_bytes", "Bytes of files that clients have written, landed or not.", parts=_DOOR),
     _counter(
         "door_landings",
         "Files that have landed; `expected`: whether a source expects the name.",
         "expected",
         parts=_DOOR,
+        known=("yes", "no"),
     ),
     _counter("door_landed_bytes", "Bytes of the files that have landed.", parts=_DOOR),
     _histogram(
         "door_landing_seconds", "From a client's close to the file being safe on the disk.", _QUICK, parts=_DOOR
     ),
-    _counter("door_uploads_cut", "Uploads that ended before their client closed them.", "reason", parts=_DOOR),
-    _counter("door_uploads_refused", "Uploads whose client was told that they failed.", "reason", parts=_DOOR),
+    _counter(
+        "door_uploads_cut",
+        "Uploads that ended before their client closed them.",
+        "reason",
+        parts=_DOOR,
+        known=CUT_UPLOADS,
+    ),
+    _counter(
+        "door_uploads_refused",
+        "Uploads whose client was told that they failed.",
+        "reason",
+        parts=_DOOR,
+        known=REFUSED_UPLOADS,
+    ),
     _histogram(
         "door_loop_lag_seconds",
         "How much too late the event loop woke; every session waits that long.",
         _QUICK,
         parts=_DOOR,
     ),
-    _counter("runs", "Finished runs by outcome; counted when the receipt is written.", "outcome", parts=_PROCESSOR),
-    _counter("rows", "Rows of finished runs by what became of them.", "result", parts=_PROCESSOR),
+    _counter(
+        "runs",
+        "Finished runs by outcome; counted when the receipt is written.",
+        "outcome",
+        parts=_PROCESSOR,
+        known=OUTCOMES,
+    ),
+    _counter("rows", "Rows of finished runs by what became of them.", "result", parts=_PROCESSOR, known=ROWS),
     _histogram(
         "close_to_receipt_seconds",
         "From the client's close to the receipt, of a file's first run.",
@@ -139,14 +190,18 @@ METRICS = (
     _counter("scans", "Full scans of the inboxes.", parts=_PROCESSOR),
     _gauge("last_scan_timestamp_seconds", "When the last full scan ended.", parts=_PROCESSOR),
     _counter("scans_late", "Full scans that began more than one interval after they were due.", parts=_PROCESSOR),
-    _counter("scans_failed", "Scans that failed and were tried again.", "reason", parts=_PROCESSOR),
+    _counter("scans_failed", "Scans that failed and were tried again.", "reason", parts=_PROCESSOR, known=OUR_FAULTS),
     _counter("watch_restarts", "How often watching the inboxes had to be begun again.", parts=_PROCESSOR),
-    _counter("run_errors", "Runs that failed on our side.", "reason", parts=_PROCESSOR),
-    _counter("run_waits", "Steps that could not be finished and were tried again.", "reason", parts=_PROCESSOR),
+    _counter("run_errors", "Runs that failed on our side.", "reason", parts=_PROCESSOR, known=OUR_FAULTS),
+    _counter(
+        "run_waits",
+        "Steps that could not be finished and were tried again.",
+        "reason",
+        parts=_PROCESSOR,
+        known=OUR_FAULTS,
+    ),
 )
 """Every metric of our own; beside them prometheus-client exports `process_*` (CPU, memory, descriptors, start)."""
-
-ROWS = ("read", "accepted", "rejected", "added", "changed", "unchanged", "deactivated")
 
 
 class _Series:
@@ -154,7 +209,7 @@ class _Series:
 
     def __init__(self, declared: Declared) -> None:
         self.declared = declared
-        self.values: dict[tuple[str, ...], float] = {} if declared.labels else {(): 0.0}
+        self.values = dict.fromkeys(declared.known if declared.labels else [()], 0.0)
         self.buckets = [0] * (len(declared.bounds) + 1)
         self.sum = 0.0
 

@@ -48,6 +48,29 @@ ADVICE = {
         ask="Say whether the file now comes from another network or provider, and from which address.",
         do="`landingzone keys add ACCOUNT FILE --from NETWORK`, once they have confirmed the new one.",
     ),
+    "unknown_authority": Advice(
+        "The certificate was signed by an authority that is not trusted for this account.",
+        ask="Let the certificate be signed by the authority that we know, or log in with a plain key.",
+        do="`landingzone keys authorities list` shows which are trusted.",
+    ),
+    "wrong_principal": Advice(
+        "The certificate does not name this account.",
+        ask="Have a certificate made that names the account as a principal, or use the account that it names.",
+    ),
+    "certificate_not_yet_valid": Advice(
+        "The certificate's time has not come yet.", ask="Check the clock of the machine that signs certificates."
+    ),
+    "certificate_expired": Advice(
+        "The certificate's time is over.", ask="Have a new certificate made; most programs do that by a schedule."
+    ),
+    "certificate_revoked": Advice(
+        "The certificate was revoked.", ask="Have a new certificate made, of a new key if the old one was lost."
+    ),
+    "certificate_unusable": Advice(
+        "The certificate is damaged, no user certificate, names no account, or demands what we do not do.",
+        ask="Have a user certificate made that names the account and holds no option but source-address, "
+        "of a key that is strong enough.",
+    ),
     "key_not_proven": Advice(
         "The client offered a key that opens, and did not prove that it has the private half.",
         ask="Check that the private key's file is there, readable by the program's user, and its passphrase given.",

@@ -111,6 +111,83 @@ def revoke(
 
 
 @keys.command()
+def check(
+    context: typer.Context,
+    account: Annotated[str | None, typer.Argument(metavar="[ACCOUNT]", help="Only this account's.")] = None,
+    days: Annotated[int, typer.Option(min=0, max=3660, help="How many days ahead an end is told.")] = 30,
+    ignore: Annotated[
+        list[str] | None, typer.Option(metavar="CODE", help="Leave out what was found under this code; repeatable.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find keys that are weak, expired, expiring, never used, shared, or not rotated in time; exits 1 if there are."""
+    from keys.checkup import Code, findings
+    from keys.store import Keys
+
+    if unknown := set(ignore or ()) - set(Code):
+        raise UsageError(f"There is no code {unknown.pop()!r}. There are: {', '.join(Code)}.")
+    here = installation(context)
+    if account is not None:
+        here.accounts.get(account)
+    store = Keys(here.db)
+    found = findings(store.of(), store.rotations(), at=now(), soon=timedelta(days=days))
+    told = [one for one in found if account in {None, one.account} and one.code not in (ignore or ())]
+    columns = {"account": "ACCOUNT", "key": "KEY", "label": "LABEL", "code": "FOUND", "message": "MEANING"}
+    print_listing(told, columns, as_json=as_json, empty="Nothing was found.")
+    raise typer.Exit(1 if told else 0)
+
+
+@keys.command("import")
+def import_(
+    context: typer.Context,
+    account: AccountName,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An authorized_keys file, or - for standard input.")],
+    skip_refused: Annotated[
+        bool, typer.Option("--skip-refused", help="Add the others if some lines are refused; still exits 1.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Add the keys of an authorized_keys file. An option that cannot be honoured refuses its line, and so the file."""
+    from dataclasses import asdict
+    from zoneinfo import ZoneInfo
+
+    from keys.authorized_keys import MAX_FILE_BYTES, AuthorizedKey, RefusedLine, read_file
+    from keys.store import Imported, Keys
+
+    here = installation(context)
+    zone = ZoneInfo(here.accounts.get(account).time_zone)
+    lines = list(read_file(read_key_file(file, limit=MAX_FILE_BYTES), zone=zone))
+    refused = tuple(line for line in lines if isinstance(line, RefusedLine))
+    done = Imported((), (), ())
+    if skip_refused or not refused:
+        good = [line for line in lines if isinstance(line, AuthorizedKey)]
+        done = Keys(here.db).add_all(account, good, all_or_none=not skip_refused, actor=audit.operator())
+    told = sorted([*refused, *done.refused], key=lambda line: line.line)
+    if as_json:
+        print_json({**asdict(done), "refused": [asdict(line) for line in told]})
+    else:
+        for line in told:
+            typer.echo(f"Line {line.line}: {line.reason}", err=True)
+        if told and not skip_refused:
+            typer.echo("Nothing was added. --skip-refused adds the other lines.", err=True)
+        else:
+            typer.echo(f"{len(done.added)} keys were added, {len(done.there)} were there already.")
+    raise typer.Exit(1 if told else 0)
+
+
+@keys.command()
+def export(context: typer.Context, account: AccountName) -> None:
+    """Print the keys that open an account now as an authorized_keys file, with what limits each."""
+    from keys.authorized_keys import write_line
+    from keys.store import Keys
+
+    at = now()
+    for key in Keys(installation(context).db).of(account):
+        if key.closed(at) is None:
+            typer.echo(write_line(key))
+
+
+@keys.command()
 def rotate(
     context: typer.Context,
     account: AccountName,

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
+from keys.weakness import weakness_of
 from landingzone.errors import LandingZoneError
 
 MAX_INPUT_BYTES = 16 * 1024
@@ -73,7 +74,12 @@ class PublicKey:
             blob, comment = _from_pem(lines), ""
         else:
             blob, comment = _from_block(lines) if lines[0].startswith("----") else _from_line(lines)
-        return cls.from_blob(blob, comment)
+        key = cls.from_blob(blob, comment)
+        if key.algorithm == "ssh-rsa":
+            exponent, modulus = (int.from_bytes(part) for part in strings(blob)[1:])
+            if weakness := weakness_of(exponent, modulus):
+                raise PublicKeyError(f"This RSA key can be broken: {weakness}. {_ADVICE}")
+        return key
 
     @classmethod
     def from_blob(cls, blob: bytes, comment: str = "") -> "PublicKey":
@@ -122,14 +128,14 @@ def _lines(text: str | bytes) -> list[str]:
 def _from_line(lines: list[str]) -> tuple[bytes, str]:
     """The wire form and the comment of `algorithm base64 comment`."""
     if len(lines) > 1:
-        if sum(1 for line in lines if _known_type(line.split()[0])) > 1:
+        if sum(1 for line in lines if is_key_type(line.split()[0])) > 1:
             raise PublicKeyError("There are several keys in this: add them one at a time.")
         raise PublicKeyError(
             "A public key is one line: this one is broken into several. Send the file that ends in .pub."
         )
     words = lines[0].split(None, 2)
-    if not _known_type(words[0]):
-        found = next((index for index, word in enumerate(lines[0].split()) if _known_type(word)), None)
+    if not is_key_type(words[0]):
+        found = next((index for index, word in enumerate(lines[0].split()) if is_key_type(word)), None)
         if found:
             raise PublicKeyError(
                 f"The line begins with options ({_option_names(lines[0])}), which are not honoured here: remove them. "
@@ -207,7 +213,8 @@ def _decode(encoded: str) -> bytes:
         raise PublicKeyError("The key's text is damaged or cut: send the .pub file again, as it is.") from None
 
 
-def _known_type(word: str) -> bool:
+def is_key_type(word: str) -> bool:
+    """Whether a word is the name of a key's type, accepted or not."""
     return word in _CHECKS or word in _REFUSED or word.endswith(_CERTIFICATE)
 
 

@@ -5,6 +5,7 @@ nothing is mixed up. But who loses it loses all of them, so adding it says where
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from keys import admission, authority, rotation
 from keys.admission import Admission, CertifiedKey, Opened
 from keys.authority import Presented
+from keys.authorized_keys import AuthorizedKey, RefusedLine
 from keys.certificate import Certificate
 from keys.key import Key, KeyStoreError, Refusal, parse_networks
 from keys.key_rows import account_id, pick, select
@@ -28,6 +30,15 @@ __all__ = ["Admission", "CertifiedKey", "Key", "KeyStoreError", "Keys", "Opened"
 #: How old the note of a key's last use may become before a login renews it: a login should rarely have to write.
 _USE_NOTED_FOR = timedelta(minutes=1)
 _LONGEST_REASON = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of a file of keys: numbers of those added, of those that were there, and the lines refused."""
+
+    added: tuple[int, ...]
+    there: tuple[int, ...]
+    refused: tuple[RefusedLine, ...]
 
 
 class Keys:
@@ -54,15 +65,39 @@ class Keys:
         Raises KeyStoreError if it does so already, if it was revoked there (unless `again`), or if its end lies
         behind us; AccountError if there is no such account.
         """
-        at = now()
-        if expires_at is not None and expires_at <= at:
-            raise KeyStoreError("This expiry lies in the past.")
         wanted = parse_networks(networks)
         with self._db.write() as tx:
             key_id = self._add(
                 tx, account, key, label=label, expires_at=expires_at, networks=wanted, again=again, actor=actor
             )
         return self.get(account, str(key_id))
+
+    def add_all(
+        self, account: str, lines: Iterable[AuthorizedKey], *, all_or_none: bool = True, actor: str
+    ) -> Imported:
+        """Let the keys of an authorized_keys file open an account, in one transaction.
+
+        A key that opens it already with the same limits is left as it is. What cannot be added is told by its line;
+        with `all_or_none` nothing is added then.
+        """
+        added, there, refused = [], [], []
+        with self._db.write() as tx:
+            number = account_id(tx, account)
+            for one in lines:
+                same = (table.c.account_id == number, table.c.fingerprint == one.key.fingerprint)
+                known = next((key for key in select(tx, *same) if key.revoked_at is None), None)
+                ends = iso(one.expires_at) if one.expires_at else None
+                if known is not None and (known.networks, known.expires_at) == (one.networks, ends):
+                    there.append(known.id)
+                    continue
+                try:
+                    added.append(self._add_line(tx, account, one, actor=actor))
+                except KeyStoreError as wrong:
+                    refused.append(RefusedLine(one.line, str(wrong)))
+            if refused and all_or_none:
+                tx.rollback()
+                return Imported((), (), tuple(refused))
+        return Imported(tuple(added), tuple(there), tuple(refused))
 
     def rotate(
         self,
@@ -147,6 +182,10 @@ class Keys:
         with self._db.write() as tx:
             return rotation.settle(tx, at=now())
 
+    @classmethod
+    def _add_line(cls, tx: sa.Connection, account: str, one: AuthorizedKey, *, actor: str) -> int:
+        return cls._add(tx, account, one.key, label="", expires_at=one.expires_at, networks=one.networks, actor=actor)
+
     @staticmethod
     def _add(
         tx: sa.Connection,
@@ -160,6 +199,8 @@ class Keys:
         actor: str,
     ) -> int:
         number = account_id(tx, account)
+        if expires_at is not None and expires_at <= now():
+            raise KeyStoreError("This expiry lies in the past.")
         for known in select(tx, table.c.account_id == number, table.c.fingerprint == key.fingerprint):
             if known.revoked_at is None:
                 raise KeyStoreError(f"{key.fingerprint} opens {account} already (key {known.id}).")

@@ -184,6 +184,9 @@ landings = sa.Table(
 )
 """What the door knows of a landing, noted before the rename that makes it one. The file is the truth, not this row."""
 
+UNANSWERED = "outcome IN ('held', 'failed')"
+"""Which runs wait for somebody, word for word as the index has it: SQLite takes it for no other words."""
+
 runs = sa.Table(
     "runs",
     metadata,
@@ -212,6 +215,7 @@ runs = sa.Table(
         sqlite_where=sa.text("state <> 'receipted'"),
         postgresql_where=sa.text("state <> 'receipted'"),
     ),
+    sa.Index("ix_runs_unanswered", "outcome", sqlite_where=sa.text(UNANSWERED), postgresql_where=sa.text(UNANSWERED)),
 )
 """One attempt to take one landing through the import step; id is `<landing-id>:<attempt>`.
 

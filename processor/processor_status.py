@@ -13,13 +13,12 @@ from landingzone.clock import now
 from landingzone.landing import moment_of
 from landingzone.metrics import Metrics
 from landingzone.status import Status
-from landingzone.tables import runs
+from landingzone.tables import UNANSWERED, runs
 from processor.context import Context
 from processor.inbox_watch import InboxWatch
 from processor.run import Outcome, State
 
-UNANSWERED = (Outcome.HELD, Outcome.FAILED)
-"""Outcomes that wait for somebody."""
+_WAIT_FOR_SOMEBODY = (Outcome.HELD, Outcome.FAILED)
 
 log = structlog.get_logger()
 
@@ -82,20 +81,24 @@ class ProcessorStatus(Status):
             sa.func.min(runs.c.landing_id).filter(first),
             sa.func.min(runs.c.created_at).filter(~first),
         ).where(runs.c.state != State.RECEIPTED.value)
-        later = runs.alias("later")
-        answered = sa.exists().where(later.c.landing_id == runs.c.landing_id, later.c.attempt > runs.c.attempt)
-        unanswered = (
-            sa.select(runs.c.outcome, sa.func.count())
-            .where(runs.c.outcome.in_([outcome.value for outcome in UNANSWERED]), ~answered)
-            .group_by(runs.c.outcome)
-        )
         with self._here.db.read() as tx:
             count, landing_id, requested_at = tx.execute(waiting).one()
-            found = {outcome: float(number) for outcome, number in tx.execute(unanswered)}
+            found = {outcome: float(number) for outcome, number in tx.execute(unanswered())}
         since = [moment_of(landing_id)] if landing_id else []
         since += [datetime.fromisoformat(requested_at)] if requested_at else []
         return {
             "runs_waiting": float(count),
             "oldest_waiting_seconds": max((now() - min(since)).total_seconds(), 0.0) if since else 0.0,
-            "runs_unanswered": {outcome.value: found.get(outcome.value, 0.0) for outcome in UNANSWERED},
+            "runs_unanswered": {outcome.value: found.get(outcome.value, 0.0) for outcome in _WAIT_FOR_SOMEBODY},
         }
+
+
+def unanswered() -> sa.Select[str, int]:
+    """How many files wait for somebody, by the outcome of their newest attempt; however many runs there were."""
+    later = runs.alias("later")
+    answered = sa.exists().where(later.c.landing_id == runs.c.landing_id, later.c.attempt > runs.c.attempt)
+    return (
+        sa.select(runs.c.outcome, sa.func.count())
+        .where(sa.text(f"runs.{UNANSWERED}"), ~answered)
+        .group_by(runs.c.outcome)
+    )

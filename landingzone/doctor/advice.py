@@ -51,7 +51,7 @@ ADVICE = {
     "unknown_authority": Advice(
         "The certificate was signed by an authority that is not trusted for this account.",
         ask="Let the certificate be signed by the authority that we know, or log in with a plain key.",
-        do="`landingzone keys authorities list` shows which are trusted.",
+        do="`landingzone keys ca list` shows which are trusted.",
     ),
     "wrong_principal": Advice(
         "The certificate does not name this account.",

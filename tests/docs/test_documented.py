@@ -182,6 +182,18 @@ def test_every_command_line_in_the_documents_can_be_typed(
     assert wrong == []
 
 
+def test_every_command_that_the_doctor_advises_can_be_typed(generate: Any, repository: Path) -> None:
+    known = {" ".join(path) for path, _ in generate.commands()}
+    texts_of_doctor = [
+        path.read_text(encoding="utf-8") for path in (repository / "landingzone" / "doctor").glob("*.py")
+    ]
+    advised = {
+        line.strip() for text in texts_of_doctor for line in re.findall(r"`(landingzone(?: [a-z]+(?![\w.-]*=))+)", text)
+    }
+    assert len(advised) > 10
+    assert [line for line in sorted(advised) if line not in known and line.rpartition(" ")[0] not in known] == []
+
+
 def test_every_make_target_in_the_documents_is_there(repository: Path, documents: dict[str, str]) -> None:
     targets = set(re.findall(r"^([a-z]+):", (repository / "Makefile").read_text(), re.MULTILINE))
     named = {

@@ -304,3 +304,13 @@ def test_each_metric_says_what_it_is() -> None:
     for one in METRICS:
         assert one.said.endswith(".")
         assert bool(one.bounds) is (one.kind is Kind.HISTOGRAM)
+
+
+def test_runs_that_wait_for_somebody_are_found_by_their_index(here: Any) -> None:
+    import sqlalchemy as sa
+
+    from processor.processor_status import unanswered
+
+    with here.db.read() as tx:
+        plan = tx.execute(sa.text(f"EXPLAIN QUERY PLAN {unanswered()}")).all()
+    assert any("ix_runs_unanswered" in step[-1] for step in plan), plan

@@ -4,6 +4,7 @@ A row says by number which run first saw it, last changed it, and ended it (deac
 0: its source was retired). What an operator adds to a declaration becomes a column here; nothing is ever dropped.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
@@ -13,12 +14,14 @@ import sqlalchemy as sa
 from landingzone.db import Database
 from landingzone.feed import Catalogue, Feed
 from landingzone.tables import sources
+from processor.changes import Changes
 from processor.rows import Rows
 
 RETIRED = 0
 """Stands for a run's number where an operator has retired a source together with its rows."""
 
 _WRITTEN_AT_ONCE = 50_000
+_SCHOOL = "school_id"
 
 
 @lru_cache(maxsize=256)
@@ -136,6 +139,26 @@ def active_count(tx: sa.Connection, feed: Feed, source_id: int) -> int:
     table = table_of(feed)
     query = sa.select(sa.func.count()).where(table.c.source_id == source_id, table.c.ended_run.is_(None))
     return tx.execute(query.select_from(table)).scalar_one()
+
+
+def schools_gone(tx: sa.Connection, changes: Iterable[Changes], source_id: int) -> dict[str, int]:
+    """The schools of which every active row of a source would be deactivated, and how many these are, the most first.
+
+    Only of feeds whose records name a school.
+    """
+    gone: dict[str, int] = {}
+    for one in changes:
+        if _SCHOOL not in one.feed.field_names:
+            continue
+        going: Counter[str] = Counter()
+        for rows in one.deactivated.iter_slices(_WRITTEN_AT_ONCE):
+            going.update(dict(rows[_SCHOOL].value_counts().iter_rows()))
+        table = table_of(one.feed)
+        school = table.c[_SCHOOL]
+        query = sa.select(school, sa.func.count()).where(table.c.source_id == source_id, table.c.ended_run.is_(None))
+        standing = dict(tx.execute(query.group_by(school)).tuples().all())
+        gone |= {name: count for name, count in going.most_common() if name and count == standing.get(name)}
+    return gone
 
 
 def _as_key(feed: Feed) -> dict[str, str]:

@@ -65,6 +65,7 @@ def _judge(
     *,
     form: str,
 ) -> Verdict:
+    source_id: int | None = None
     rows = [account_data.no_rows(records.feed) for records in found.records]
     last: Run | None = None
     same_file = False
@@ -78,7 +79,7 @@ def _judge(
                 last = runs.find(tx, standing.run) if standing.run else None
                 same_file = (standing.sha256, standing.form) == (report.sha256, form)
     found.tell(report, last_header=runs.header_of(last))
-    early = verdict.on_rows(feed, found, known_source=last is not None)
+    early = verdict.on_rows(feed, found, known_source=last is not None, last_header=runs.header_of(last))
     if early is not None:
         return early
     mode = Mode(source.mode)
@@ -97,7 +98,11 @@ def _judge(
         same_file=same_file,
     )
     guards = here.settings.guards if account is None else here.accounts.get(account).guards(here.settings.guards)
-    return verdict.on_changes(compared, guards)
+    judged = verdict.on_changes(compared, guards)
+    if source_id is not None and judged.is_about("many_deactivated"):
+        with here.db.read() as tx:
+            judged = verdict.with_schools(judged, account_data.schools_gone(tx, changes, source_id))
+    return judged
 
 
 def _source(here: Installation, feed: Feed, name: str, account: str | None) -> Source:

@@ -3,6 +3,7 @@
 A half file or a changed export must not deactivate a district (design, Feeds). Thresholds are settings.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,12 +143,20 @@ def check_positions(feed: Feed, found: Examined, *, confirmed: list[str]) -> Hol
     )
 
 
-def missing_columns(feed: Feed, missing: tuple[str, ...], header: tuple[str, ...] | None) -> Hold:
+def missing_columns(
+    feed: Feed, missing: tuple[str, ...], header: tuple[str, ...] | None, last: Sequence[str] | None = None
+) -> Hold:
     """The hold of a file whose header no longer gives a required column."""
     labels = ", ".join(f"{feed.field(name).label} ({name})" for name in missing)
     twice = sorted({name for name in header or () if name and (header or ()).count(name) > 1})
     again = f" {', '.join(twice)} stands more than once: name each column once." if twice else ""
+    new = [name for name in header or () if name not in (last or header or ())]
+    gone = [name for name in last or () if name not in (header or ())]
+    changed = f" The header has changed: {', '.join(gone)} of the last file is gone" if gone else ""
+    changed += (f", {', '.join(new)} is new." if new else ".") if gone else ""
     seen = f" The header reads: {', '.join(header)}." if header else " The file has no header line."
     return Hold(
-        "column_missing", f"No column gives {labels}, which {feed.name} needs.{again}{seen}", {"missing": len(missing)}
+        "column_missing",
+        f"No column gives {labels}, which {feed.name} needs.{again}{changed}{seen}",
+        {"missing": len(missing)},
     )

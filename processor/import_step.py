@@ -155,7 +155,7 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
         return Verdict(Outcome.REJECTED, str(unreadable)), None
     found.tell(report, last_header=runs.header_of(last))
     _advance(here, run, State.READ)
-    early = verdict.on_rows(feed, found, known_source=last is not None)
+    early = verdict.on_rows(feed, found, known_source=last is not None, last_header=runs.header_of(last))
     if early is not None:
         archive.fsync_staging(staging)
         return early, None
@@ -186,6 +186,9 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
         same_file=same_file,
     )
     judged = verdict.on_changes(compared, account.guards(here.settings.guards), request=run.request)
+    if judged.is_about("many_deactivated"):
+        with here.db.read() as tx:
+            judged = verdict.with_schools(judged, account_data.schools_gone(tx, changes, source_id))
     application = Application(source_id, changes, before if late else after, ends_older=mode is Mode.FULL)
     return judged, application if judged.applies else None
 

@@ -1,7 +1,8 @@
 """The verdict on a file: how its run ends. Pure; the real run and the dry run judge the same."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 from landingzone.feed import Feed, Mode
 from landingzone.settings import GuardSettings
@@ -10,6 +11,8 @@ from processor.changes import Changes
 from processor.examination import Examined
 from processor.guards import Hold
 from processor.run import Outcome
+
+_SCHOOLS_SHOWN: Final = 5
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,10 @@ class Verdict:
     def applies(self) -> bool:
         """Whether the changes are applied."""
         return self.outcome in {Outcome.IMPORTED, Outcome.IMPORTED_WITH_REJECTS, Outcome.UNCHANGED}
+
+    def is_about(self, code: str) -> bool:
+        """Whether the file is held for this reason."""
+        return self.hold is not None and self.hold.code == code
 
 
 @dataclass(frozen=True)
@@ -53,13 +60,15 @@ class Compared:
     same_file: bool = False
 
 
-def on_rows(feed: Feed, found: Examined, *, known_source: bool) -> Verdict | None:
+def on_rows(
+    feed: Feed, found: Examined, *, known_source: bool, last_header: Sequence[str] | None = None
+) -> Verdict | None:
     """The verdict that the file alone calls for, or None: it is to be compared with what stands.
 
     A header that no longer gives a required column holds the run; a source's first file without it is rejected.
     """
     if found.missing:
-        hold = guards.missing_columns(feed, found.missing, found.header)
+        hold = guards.missing_columns(feed, found.missing, found.header, last_header)
         return Verdict(Outcome.HELD, hold=hold) if known_source else Verdict(Outcome.REJECTED, hold.message)
     if found.read and found.read == found.rejected:
         return Verdict(Outcome.REJECTED, "Every row was rejected.")
@@ -94,6 +103,16 @@ def _not_deactivated(what: Compared) -> str:
 
 def _kept_whole(what: Compared) -> list[Feed]:
     return [records.feed for records in what.found.records if records.keep_all]
+
+
+def with_schools(judged: Verdict, gone: Mapping[str, int]) -> Verdict:
+    """The same, with the schools of which nobody is listed any more (and how many were): most often the reason."""
+    if judged.hold is None or not gone:
+        return judged
+    told = "; ".join(f"all {count:,} of school {school}" for school, count in list(gone.items())[:_SCHOOLS_SHOWN])
+    more = f" and of {len(gone) - _SCHOOLS_SHOWN} further schools" if len(gone) > _SCHOOLS_SHOWN else ""
+    message = f"Missing are {told}{more}. {judged.hold.message}"
+    return replace(judged, hold=replace(judged.hold, message=message))
 
 
 def _holds(what: Compared, settings: GuardSettings) -> Iterator[Hold]:

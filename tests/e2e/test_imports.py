@@ -129,6 +129,7 @@ def test_a_file_that_lists_far_fewer_is_held_until_an_operator_approves_it(distr
     told, run = on_hold(district)
     assert held(told) == "many_deactivated"
     assert "30 of 40" in told["hold"]["message"]
+    assert "Missing are" not in told["hold"]["message"]
     assert len(district.recipients()) == 40
     assert run in district.operator("runs", "list", "--state", "held")
     assert "30 of 40" in district.operator("runs", "show", run)
@@ -136,6 +137,13 @@ def test_a_file_that_lists_far_fewer_is_held_until_an_operator_approves_it(distr
     told = district.receipt(told["landing_id"], "students.csv", outcome="imported")
     assert (told["attempt"], told["rows"]["deactivated"]) == (2, 30)
     assert len(district.recipients()) == 10
+
+
+def test_a_school_of_which_nobody_is_listed_any_more_is_named(district: District) -> None:
+    district.send("students.csv", students(40))
+    told = district.send("students.csv", lines(STUDENTS, *(student(number) for number in range(1, 40, 2))))
+    assert held(told) == "many_deactivated"
+    assert told["hold"]["message"].startswith("Missing are all 20 of school 01. 20 of 40 students rows (50%)")
 
 
 def test_a_held_file_that_an_operator_rejects_changes_nothing_and_the_district_reads_why(district: District) -> None:
@@ -178,7 +186,7 @@ def test_a_header_that_no_longer_gives_a_required_column_is_held_and_says_which(
     told = district.send("students.csv", students(5).replace("Student ID", "Pupil#"))
     assert held(told) == "column_missing"
     assert "Student ID" in told["hold"]["message"]
-    assert "Pupil#" in told["hold"]["message"]
+    assert "Student ID of the last file is gone, Pupil# is new." in told["hold"]["message"]
     district.operator("feeds", "map", district.client.account, "students", "student_id=Pupil#")
     run = f"{told['landing_id']}:1"
     district.operator("runs", "approve", run)

@@ -123,7 +123,7 @@ def list_(
 @runs.command()
 def show(context: typer.Context, run: RunId, as_json: AsJson = False) -> None:
     """Show a run: its receipt, as the customer reads it."""
-    from processor import receipt
+    from processor import receipt, receipt_text
     from processor import run as runs_
 
     here = installation(context)
@@ -134,7 +134,7 @@ def show(context: typer.Context, run: RunId, as_json: AsJson = False) -> None:
     elif as_json:
         print_json(receipt.body(found))
     else:
-        typer.echo(receipt.as_text(receipt.body(found)).decode().replace("\r\n", "\n"))
+        typer.echo(receipt_text.as_text(receipt.body(found)).decode().replace("\r\n", "\n"))
         typer.echo(f"Kept in      {here.zone.archive_folder(found.landing)}")
 
 
@@ -272,13 +272,13 @@ def check(
     from processor.dry_run import dry_run
 
     told = dry_run(installation(context), file, feed=feed, account=account)
-    from processor import receipt
+    from processor import receipt_text
     from processor.run import APPLIED
 
     if as_json:
         print_json(told)
     else:
-        typer.echo(receipt.as_text(told).decode().replace("\r\n", "\n"))
+        typer.echo(receipt_text.as_text(told).decode().replace("\r\n", "\n"))
     raise typer.Exit(0 if told["outcome"] in APPLIED else 1)
 
 

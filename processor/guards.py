@@ -58,14 +58,14 @@ def check_rows(settings: GuardSettings, feed: Feed, *, read: int, rejected: int,
     if read == 0:
         return Hold(
             "no_rows",
-            f"The file holds no {feed.name} rows. If that is right, ask for an approval; otherwise send it again.",
+            f"The file holds no {feed.name} rows. If that is right, tell us; otherwise send it again.",
             {},
         )
     if read >= settings.reject_from_rows and rejected > settings.reject_share * read:
         return Hold(
             "many_rejected",
             f"{rejected:,} of {read:,} rows ({rejected / read:.0%}) were rejected; more than "
-            f"{settings.reject_share:.0%} waits for an operator. Correct the export and send the whole file again.",
+            f"{settings.reject_share:.0%} has to be looked at first. Correct the export and send the whole file again.",
             {"rejected": rejected},
         )
     return None
@@ -80,8 +80,8 @@ def check_changes(settings: GuardSettings, mode: Mode, changes: Changes) -> Hold
     return Hold(
         "many_deactivated",
         f"{going:,} of {standing:,} {changes.feed.name} rows ({going / standing:.0%}) are no longer listed and would "
-        f"be deactivated; more than {allowed:.0%} at once waits for an operator. "
-        "If the file is not whole, send it again; if it is right, ask for it to be approved.",
+        f"be deactivated; more than {allowed:.0%} at once has to be looked at first. "
+        "If the file is not whole, send it again; if it is right, tell us.",
         {"deactivated": going},
     )
 
@@ -101,7 +101,7 @@ def check_truncation(settings: GuardSettings, found: Examined, *, resumed: bool,
     told = ["a quoted value is never closed at the end of the file"] if found.open_quote_at_end else weak
     return Hold(
         "truncated",
-        f"The file looks cut off: {' and '.join(told)}. Send it again; if it is whole, ask for an approval.",
+        f"The file looks cut off: {' and '.join(told)}. Send it again; if it is whole, tell us.",
         {"missing": max((last_read or 0) - found.read, 0)},
     )
 
@@ -115,8 +115,8 @@ def check_contacts(settings: GuardSettings, changes: Changes) -> Hold | None:
             return Hold(
                 "contacts_changed",
                 f"{label} would change in {differ:,} of {listed:,} {changes.feed.name} records "
-                f"({differ / listed:.0%}); more than {share:.0%} at once waits for an operator. "
-                "See whether columns were exchanged or rows shifted; if it is right, ask for an approval.",
+                f"({differ / listed:.0%}); more than {share:.0%} at once has to be looked at first. "
+                "See whether columns were exchanged or rows shifted; if it is right, tell us.",
                 {f"changed_{name}": differ},
             )
     now, before = changes.busiest
@@ -124,7 +124,7 @@ def check_contacts(settings: GuardSettings, changes: Changes) -> Hold | None:
         return Hold(
             "phone_shared",
             f"One phone number would serve {now:,} {changes.feed.name} records, {before:,} until now. "
-            "See whether a placeholder or another column has taken its place; if it is right, ask for an approval.",
+            "See whether a placeholder or another column has taken its place; if it is right, tell us.",
             {"records": now},
         )
     return None
@@ -137,8 +137,8 @@ def check_positions(feed: Feed, found: Examined, *, confirmed: list[str]) -> Hol
     order = ", ".join(feed.field(name).label for name in found.by_position)
     return Hold(
         "columns_by_position",
-        f"The file has no header line. Its columns would be taken in this order: {order}. If that is right, ask for "
-        "an approval, and later files of this form are taken; it is safer to send column names.",
+        f"The file has no header line. Its columns would be taken in this order: {order}. If that is right, tell "
+        "us, and later files of this form are taken; it is safer to send column names.",
         {"columns": len(found.by_position)},
     )
 

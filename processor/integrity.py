@@ -82,9 +82,10 @@ def open_references(
         count, records = _first(tx, query, feed.key, limit)
         if count:
             told = "; ".join(", ".join(record[name] for name in reference.fields) for record in records[:_EXAMPLES])
+            named = " and ".join(feed.field(name).label for name in reference.fields)
             message = (
-                f"{count:,} {feed.name} rows name by {' and '.join(reference.fields)} a row of {other.name} that is "
-                f"not there, for example {told}. This resolves by itself once the {other.name} file lists it."
+                f"{count:,} rows of {feed.name} have a {named} that is not in {other.name}, for example {told}. "
+                f"This is settled by itself once the {other.name} file lists it."
             )
             yield Finding(
                 "reference_missing", feed.name, ",".join(reference.fields), other.name, count, message, records

@@ -5,7 +5,6 @@ It is made from the run's committed report alone, so that it can be written agai
 
 import json
 import re
-import textwrap
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from landingzone.clock import iso, now
 from landingzone.landing import moment_of
 from landingzone.zone import Zone, fsync_folder, link_file, write_file
+from processor.receipt_text import as_text
 from processor.run import Outcome, Run
 
 REJECTS_SHOWN = 100
@@ -28,7 +28,7 @@ _SENTENCES = {
         "Correct them in your system and send the whole file again."
     ),
     Outcome.UNCHANGED: "Nothing has changed since the last import; nothing had to be done.",
-    Outcome.HELD: "Not imported yet: this file waits for an operator. Nothing was changed.",
+    Outcome.HELD: "Not imported yet: this file is unusual, and we have to look at it first. Nothing was changed.",
     Outcome.SUPERSEDED: "Not imported: a newer file has taken this one's place. Nothing was changed by this one.",
     Outcome.REJECTED: "Not imported: the file cannot be used. Nothing was changed.",
     Outcome.UNRECOGNISED: "Not imported: nobody expects a file of this name. Nothing was changed.",
@@ -169,61 +169,3 @@ def compose(
 def as_json(receipt: dict[str, Any]) -> bytes:
     """For scripts: UTF-8."""
     return (json.dumps(receipt, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def as_text(receipt: dict[str, Any]) -> bytes:
-    """For people: UTF-8, lines ended as Windows' editors expect, at most 100 columns wide where values allow."""
-    rows = receipt["rows"]
-    lines = [f"RECEIPT  {receipt['file']}", "", *_wrap(receipt["message"]), ""]
-    if receipt["hold"]:
-        lines += [*_wrap(f"Why it waits: {receipt['hold']['message']}"), ""]
-    if receipt["landing_id"]:
-        lines += [
-            f"Account      {receipt['account']}",
-            f"Arrived      {receipt['landed_at']} (UTC), {receipt['bytes']:,} bytes{_resumed(receipt)}",
-            f"Finished     {receipt['finished_at']} (UTC)",
-            f"Receipt      {receipt['landing_id']}, attempt {receipt['attempt']}",
-        ]
-    lines += [f"Read as      {receipt['feed'] or '-'}", f"SHA-256      {receipt['sha256'] or '-'}", ""]
-    if rows["read"]:
-        lines += [
-            f"Rows read    {rows['read']:>12,}",
-            f"  accepted   {rows['accepted']:>12,}",
-            f"  rejected   {rows['rejected']:>12,}",
-            "What changed in the account:",
-            f"  added      {rows['added']:>12,}",
-            f"  changed    {rows['changed']:>12,}",
-            f"  unchanged  {rows['unchanged']:>12,}",
-            f"  deactivated{rows['deactivated']:>12,}",
-            "",
-        ]
-    if receipt["reject_counts"]:
-        lines += ["Rejected rows (each with the line in your file):"]
-        for reject in receipt["rejects"]:
-            place = f"  line {reject['line']}" + (f", {reject['field']}" if reject["field"] else "")
-            lines += _wrap(f"{place}: {reject['message']}", indent="      ")
-        more = rows["rejected"] - len({reject["line"] for reject in receipt["rejects"]})
-        lines += [f"  ... and {more:,} more; the .rejects.csv beside this receipt lists all."] if more > 0 else []
-        lines += [""]
-    if receipt["warnings"]:
-        lines += ["Worth a look (these rows were taken):"]
-        for warning in receipt["warnings"]:
-            word = "Line" if len(warning["lines"]) == 1 else "Lines"
-            where = f" {word} {', '.join(map(str, warning['lines'][:10]))}" if warning["lines"] else ""
-            also = ", ..." if warning["count"] > len(warning["lines"][:10]) and where else ""
-            lines += _wrap(f"  {warning['message']}{where}{also}", indent="      ")
-        lines += [""]
-    if receipt["tolerated"]:
-        lines += ["Taken, although it differs from the format that we ask for:"]
-        for note in receipt["tolerated"]:
-            lines += _wrap(f"  {note['message']}", indent="      ")
-        lines += [""]
-    return "\r\n".join(lines).encode()
-
-
-def _resumed(receipt: dict[str, Any]) -> str:
-    return ", continued after a cut" if receipt["resumed"] else ""
-
-
-def _wrap(text: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(text, 100, subsequent_indent=indent, break_long_words=False, drop_whitespace=True)

@@ -71,7 +71,7 @@ def on_rows(
         hold = guards.missing_columns(feed, found.missing, found.header, last_header)
         return Verdict(Outcome.HELD, hold=hold) if known_source else Verdict(Outcome.REJECTED, hold.message)
     if found.read and found.read == found.rejected:
-        return Verdict(Outcome.REJECTED, "Every row was rejected.")
+        return Verdict(Outcome.REJECTED, "Not one of its rows can be used; each is listed with what is wrong.")
     return None
 
 
@@ -91,13 +91,12 @@ def on_changes(what: Compared, settings: GuardSettings, *, request: dict[str, ob
 
 def _not_deactivated(what: Compared) -> str:
     """What is said where a row whose key cannot be told keeps everything that the file does not list."""
-    kept = [(one.kept, one.feed.name) for one in what.changes if one.kept and one.feed in _kept_whole(what)]
+    kept = [one.feed.name for one in what.changes if one.kept and one.feed in _kept_whole(what)]
     if what.mode is Mode.DELTA or not kept:
         return ""
-    told = " and ".join(f"{count:,} {name} rows" for count, name in kept)
     return (
-        f"{told} that the file does not list stay as they were, because it cannot be told whose row was rejected in "
-        "the lines below: nothing was deactivated this time."
+        f"Of {' and '.join(kept)} nothing was deactivated this time, whatever the file no longer lists: of a rejected "
+        "row it cannot be told whose it is."
     )
 
 

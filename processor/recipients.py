@@ -17,7 +17,7 @@ from landingzone.feed import Catalogue
 from processor.merged import lacking, merged, values
 
 _FETCHED_AT_ONCE = 5_000
-_Query = sa.CompoundSelect[*tuple[str, ...]]
+_Query = sa.CompoundSelect[*tuple[str, ...]] | sa.Select[*tuple[str, ...]]
 
 
 class UnknownUser(LandingZoneError):
@@ -57,8 +57,26 @@ class Audience:
         return self.periods if by_class or self.absent_on is None else ()
 
 
+@dataclass(frozen=True, slots=True)
+class StaffAudience:
+    """Which members of staff are meant; an empty condition asks for nothing.
+
+    Attributes:
+        schools: where they work.
+        positions: their position or title.
+        languages: theirs; case is set aside.
+    """
+
+    schools: tuple[str, ...] = ()
+    positions: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+
+
 class Recipient(NamedTuple):
-    """One contact of one student. `contact` is `guardian` or `student`; a student's own has no category."""
+    """One contact of one student. `contact` is `guardian` or `student`; a student's own has no category.
+
+    Or a member of staff: `contact` is `staff`, `category` the position, and there is no student.
+    """
 
     student_id: str
     student_name: str
@@ -87,13 +105,15 @@ class PhoneNumber:
     recipients: tuple[Recipient, ...]
 
 
-def recipients(tx: sa.Connection, catalogue: Catalogue, account_id: int, audience: Audience) -> Iterator[Recipient]:
+def recipients(
+    tx: sa.Connection, catalogue: Catalogue, account_id: int, audience: Audience | StaffAudience
+) -> Iterator[Recipient]:
     """The contacts of an audience, by student, streamed. Raises UnknownUser."""
     return _stream(tx, _query(tx, catalogue, account_id, audience).order_by("student_id", "contact_id"))
 
 
 def phone_numbers(
-    tx: sa.Connection, catalogue: Catalogue, account_id: int, audience: Audience
+    tx: sa.Connection, catalogue: Catalogue, account_id: int, audience: Audience | StaffAudience
 ) -> Iterator[PhoneNumber]:
     """The contacts of an audience, one entry for each phone number, streamed. Raises UnknownUser."""
     query = _query(tx, catalogue, account_id, audience)
@@ -102,16 +122,26 @@ def phone_numbers(
         yield PhoneNumber(phone, tuple(served))
 
 
-def counts(tx: sa.Connection, catalogue: Catalogue, account_id: int, audience: Audience) -> dict[str, int]:
-    """How many students, contacts (guardians; students' own), phone numbers, rows without one. Raises UnknownUser."""
+def counts(
+    tx: sa.Connection, catalogue: Catalogue, account_id: int, audience: Audience | StaffAudience
+) -> dict[str, int]:
+    """How many students, contacts (guardians; students' own), phone numbers, rows without one; of staff how many, phone
+    numbers, rows without one. Raises UnknownUser.
+    """
     found = _query(tx, catalogue, account_id, audience).subquery()
+    phones = (
+        sa.func.count(sa.func.nullif(found.c.phone, "").distinct()).label("phones"),
+        sa.func.count(sa.case((found.c.phone == "", 1))).label("without_phone"),
+    )
+    if isinstance(audience, StaffAudience):
+        people = sa.func.count(found.c.contact_id).label("staff")
+        return dict(tx.execute(sa.select(people, *phones)).one()._mapping)  # noqa: SLF001 - SQLAlchemy's public name
     of_guardian = found.c.contact == "guardian"
     query = sa.select(
         sa.func.count(found.c.student_id.distinct()).label("students"),
         sa.func.count(sa.case((of_guardian, found.c.contact_id)).distinct()).label("guardians"),
         sa.func.count(sa.case((~of_guardian, found.c.contact_id))).label("own_contacts"),
-        sa.func.count(sa.func.nullif(found.c.phone, "").distinct()).label("phones"),
-        sa.func.count(sa.case((found.c.phone == "", 1))).label("without_phone"),
+        *phones,
     )
     return dict(tx.execute(query).one()._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
 
@@ -121,7 +151,28 @@ def _stream(tx: sa.Connection, query: _Query) -> Iterator[Recipient]:
         yield from map(Recipient._make, rows)
 
 
-def _query(tx: sa.Connection, catalogue: Catalogue, account_id: int, audience: Audience) -> _Query:
+def _query(tx: sa.Connection, catalogue: Catalogue, account_id: int, audience: Audience | StaffAudience) -> _Query:
+    if isinstance(audience, StaffAudience):
+        return _of_staff(tx, catalogue, account_id, audience)
+    return _of_students(tx, catalogue, account_id, audience)
+
+
+def _of_staff(tx: sa.Connection, catalogue: Catalogue, account_id: int, audience: StaffAudience) -> _Query:
+    staff = merged(tx, catalogue["staff"], account_id)
+    nothing: sa.ColumnElement[str] = sa.literal_column("''")
+    own = {"contact": sa.literal_column("'staff'"), "contact_id": staff.c.staff_id, "category": staff.c.position}
+    columns = ((own.get(name, staff.c.get(name, nothing))).label(name) for name in Recipient._fields)
+    query = sa.select(*columns).where(*_speaks(audience, staff))
+    if audience.schools:
+        query = query.where(staff.c.school_id.in_(audience.schools))
+    if audience.positions:
+        query = query.where(staff.c.position.in_(audience.positions))
+    return query
+
+
+def _of_students(
+    tx: sa.Connection, catalogue: Catalogue, account_id: int, audience: Audience
+) -> sa.CompoundSelect[*tuple[str, ...]]:
     """The guardians of those who have some, and the own contacts of the others.
 
     Two parts, as an outer join to a join makes SQLite compare each student with each guardian.
@@ -164,7 +215,7 @@ def _columns(
     )
 
 
-def _speaks(audience: Audience, contact: sa.FromClause) -> Iterator[sa.ColumnElement[bool]]:
+def _speaks(audience: Audience | StaffAudience, contact: sa.FromClause) -> Iterator[sa.ColumnElement[bool]]:
     if audience.languages:
         yield sa.func.lower(contact.c.language).in_([language.lower() for language in audience.languages])
 

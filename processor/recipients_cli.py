@@ -59,22 +59,34 @@ def recipients(
     as_user: Annotated[
         str | None, typer.Option(metavar="USER", help="Only students in the sections of this teacher's user name.")
     ] = None,
+    staff: Annotated[
+        bool, typer.Option("--staff", help="Members of staff instead: of --school, --position, --language.")
+    ] = False,
+    position: Annotated[
+        Several, typer.Option(metavar="POSITION", help="With --staff: of this position or title.")
+    ] = None,
     merge_duplicates: Annotated[
         bool, typer.Option("--merge-duplicates", help="One entry for each phone number, its students together.")
     ] = False,
     count: Annotated[bool, typer.Option("--count", help="Print only how many.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print contacts, as CSV or JSON: the guardians of each student, or the student's own where there are none.
+    """Print contacts, as CSV or JSON: the guardians of each student, or the student's own where there are none; with
+    --staff the members of staff.
 
     An option given several times means any of these; different options must all hold.
     """
     from processor import account_data
     from processor import recipients as found
 
+    of_students = (grade, section, course, period, absent_on, as_user)
+    if staff and any(of_students):
+        raise UsageError("--staff goes with --school, --position and --language only: the others are about students.")
+    if position and not staff:
+        raise UsageError("--position is about members of staff: say --staff, too.")
     here = installation(context)
     account_id = here.accounts.get(account).id
-    audience = found.Audience(
+    audience: found.Audience | found.StaffAudience = found.Audience(
         schools=tuple(school or ()),
         grades=tuple(grade or ()),
         sections=tuple(section or ()),
@@ -84,6 +96,8 @@ def recipients(
         absent_on=_day(absent_on) if absent_on else None,
         as_user=as_user,
     )
+    if staff:
+        audience = found.StaffAudience(tuple(school or ()), tuple(position or ()), tuple(language or ()))
     account_data.ensure_tables(here.db, here.catalogue)
     with here.db.read() as tx:
         asked = (tx, here.catalogue, account_id, audience)

@@ -340,6 +340,24 @@ def test_the_same_files_in_another_order_come_to_the_same(make_district: Callabl
     assert {one["student_id"] for one in absent} == {"1"}
 
 
+def test_members_of_staff_are_reached_by_school_and_position(district: District) -> None:
+    header = "Staff ID,Last Name,First Name,Phone,School,Title,Language"
+    rows = "T1,Orr,Pat,2065550201,01,Teacher,", "T2,Poe,Kim,2065550202,02,Teacher,es", "T3,Roe,Sam,2065550202,01,Nurse,"
+    assert district.send("staff.csv", lines(header, *rows))["outcome"] == "imported"
+    everybody = district.recipients("--staff")
+    assert [(one["contact"], one["contact_id"], one["category"], one["language"]) for one in everybody] == [
+        ("staff", "T1", "Teacher", "en"),
+        ("staff", "T2", "Teacher", "es"),
+        ("staff", "T3", "Nurse", "en"),
+    ]
+    of_school = district.recipients("--staff", "--school", "01", "--position", "Nurse", "--position", "Cook")
+    assert [one["contact_id"] for one in of_school] == ["T3"]
+    assert len(district.recipients("--staff", "--merge-duplicates")) == 2
+    assert district.recipients() == []
+    refused = district.operator("recipients", district.client.account, "--staff", "--grade", "9", exit_code=2)
+    assert "about students" in refused
+
+
 # What an operator declares, and decides for many at once
 
 

@@ -4,6 +4,7 @@ Pure. A proposal is for a person to confirm (`landingzone feeds suggest`); nothi
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -97,6 +98,8 @@ class _Column:
 def suggest(path: Path, catalogue: Catalogue, *, feed: str | None = None) -> list[Suggestion]:
     """Propose what a file holds, the likeliest first; with `feed`, only how its columns fit that one.
 
+    Of columns with one name none is proposed: they cannot be told apart.
+
     Only the first rows are looked at. Raises UnreadableFile; KeyError if there is no such feed.
     """
     feeds = [catalogue[feed]] if feed is not None else list(catalogue.values())
@@ -143,11 +146,13 @@ def _look(rows: pl.DataFrame | None, at: int, header: str | None) -> _Column:
 def _fit(feed: Feed, columns: Sequence[_Column], header: tuple[str, ...] | None, stem: str) -> Suggestion:
     mapping = resolve(feed, header, len(columns))
     known = {} if header is None else mapping.columns
+    names = Counter(comparable(name) for name in header or ())
+    told_apart = [at for at, column in enumerate(columns) if names[comparable(column.header or "")] < 2]  # noqa: PLR2004
     weighed = [
         (confidence, at, field, reasons)
         for field in mapping.fields
-        for at, column in enumerate(columns)
-        for confidence, reasons in [_weigh(feed, field, column, known=known.get(field.name) == at)]
+        for at in told_apart
+        for confidence, reasons in [_weigh(feed, field, columns[at], known=known.get(field.name) == at)]
         if confidence >= _SURE
     ]
     taken: dict[int, SuggestedColumn] = {}
@@ -178,8 +183,8 @@ def _likelihood(
     used = len(proposed) / max(len(columns), 1)
     likelihood = 0.6 * sure + 0.3 * used + (0.1 if comparable(feed.name) in comparable(stem) else 0.0)
     if len(feed.key) == 1 and feed.key[0] in by_field:
-        unique = columns[by_field[feed.key[0]].position].unique
-        likelihood *= 1.0 if unique > _MOSTLY or feed.gives else 0.6
+        key = columns[by_field[feed.key[0]].position]
+        likelihood *= 1.0 if key.unique > _MOSTLY or not key.distinct or feed.gives else 0.6
     return min(likelihood, 1.0)
 
 
@@ -244,7 +249,8 @@ def _by_values(feed: Feed, field: Field, column: _Column) -> tuple[float, str]:
     if field.name.endswith(tuple(_NAMES)):
         return (column.words, "words without digits") if column.words > _MOSTLY else (-1.0, "not words")
     if feed.key == (field.name,):
-        return (column.unique, "every value differs") if column.unique > 0.99 else (0.0, "")  # noqa: PLR2004
+        certain = 0.5 if column.phones > _MOSTLY else 1.0
+        return (certain * column.unique, "every value differs") if column.unique > 0.99 else (0.0, "")  # noqa: PLR2004
     if field.name in _CODES:
         few = column.distinct <= _FEW
         return (_MOSTLY, f"{column.distinct} different values") if few else (0.0, "")

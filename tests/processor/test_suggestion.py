@@ -7,7 +7,7 @@ import pytest
 from landingzone.feed import load_catalogue
 from landingzone.kept_mapping import KeptMapping
 from processor.examination import examine
-from processor.suggestion import suggest
+from processor.suggestion import Suggestion, suggest
 
 CATALOGUE = load_catalogue()
 SAMPLES = Path(__file__).parents[2] / "landingzone" / "sample"
@@ -90,3 +90,40 @@ def test_groups_of_guardians_make_a_families_file(tmp_path: Path) -> None:
     groups = [f"Guardian {n} {name}" for n in (1, 2) for name in ("ID", "First", "Last", "Category", "Phone")]
     path.write_text(",".join(["Student ID", "First Name", "Last Name", *groups]) + "\n")
     assert suggest(path, CATALOGUE)[0].feed == "families"
+
+
+def suggested(tmp_path: Path, text: str, feed: str | None = None, encoding: str = "utf-8") -> list[Suggestion]:
+    path = tmp_path / "export.csv"
+    path.write_bytes(text.encode(encoding))
+    return suggest(path, CATALOGUE, feed=feed)
+
+
+def test_a_header_alone_says_what_a_file_is(tmp_path: Path) -> None:
+    found = suggested(tmp_path, "Student ID,First,Last,Phone,School\n")
+    assert (found[0].feed, found[0].missing) == ("students", ())
+
+
+def test_titles_above_the_header_do_not_hide_it(tmp_path: Path) -> None:
+    rows = "".join(f"9{n},Lee,Ann,(919) 555-01{n},0{n % 3}\n" for n in range(10, 40))
+    found = suggested(tmp_path, "District export\n\nPerm ID,Last,First,Home Tel,Bldg\n" + rows)[0]
+    assert (found.feed, found.confidence > 0.8, found.missing) == ("students", True, ())
+
+
+def test_columns_with_one_name_are_not_proposed_for_they_cannot_be_told_apart(tmp_path: Path) -> None:
+    rows = "".join(f"9{n},Ann,Lee,(919) 555-01{n},(919) 555-02{n},0{n % 3}\n" for n in range(10, 40))
+    (found,) = suggested(tmp_path, "ID,Name,Name,Phone,Phone,School\n" + rows, feed="students")
+    assert set(found.missing) == {"first_name", "last_name", "phone"}
+    assert found.ignored == ("Name", "Name", "Phone", "Phone")
+    assert found.mapping == KeptMapping()
+
+
+def test_what_can_be_told_by_values_only_is_said_to_be_far_from_sure(tmp_path: Path) -> None:
+    rows = "".join(f"9{n};Ann;Lee;(919) 555-01{n};0{n % 3}\n" for n in range(10, 40))
+    (found,) = suggested(tmp_path, "Nummer;Vorname;Nachname;Telefon;Gebiet\n" + rows, "students", "utf-16")
+    assert {column.field: column.header for column in found.columns}["phone"] == "Telefon"
+    assert all(column.confidence < 0.7 for column in found.columns)
+    assert found.confidence < 0.6
+
+
+def test_a_file_that_is_none_of_the_feeds_is_not_called_one(tmp_path: Path) -> None:
+    assert all(found.confidence < 0.5 and found.missing for found in suggested(tmp_path, "hello\nworld\n"))

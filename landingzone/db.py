@@ -5,6 +5,8 @@ instead of failing in the middle.
 """
 
 import errno
+import fcntl
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,14 +63,14 @@ class Database:
             yield connection
 
     def migrate(self) -> None:
-        """Bring the control tables to this version's form (Alembic)."""
+        """Bring the control tables to this version's form (Alembic); one process at a time."""
         if self.file is not None:
             self.file.touch(mode=0o600, exist_ok=True)
         if self.revision == newest_revision():
             return
         from alembic import command  # noqa: PLC0415 - half a second that a start need not spend when nothing is to do
 
-        with self.engine.connect() as connection:
+        with _alone(self.file), self.engine.connect() as connection:
             config = _alembic_config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -139,6 +141,21 @@ def is_disk_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+@contextmanager
+def _alone(file: Path | None) -> Iterator[None]:
+    """While nobody else migrates this SQLite database; Alembic looks again what is left to do."""
+    if file is None:
+        yield
+        return
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(file.with_name(f".{file.name}.migrating"), flags, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def newest_revision() -> str:

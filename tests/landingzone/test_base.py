@@ -102,6 +102,19 @@ def test_migrations_make_exactly_the_declared_tables(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "new.db").stat().st_mode) == 0o600
 
 
+def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    (tmp_path / "new.db").touch()
+    migrate = f"from landingzone.db import Database; Database({url!r}).migrate()"
+    started = [subprocess.Popen([sys.executable, "-c", migrate], stderr=subprocess.PIPE) for _ in range(4)]
+    ended = [(process.communicate(timeout=90)[1], process.returncode) for process in started]
+    assert [code for _, code in ended] == [0] * 4, ended
+    assert Database(url).revision is not None
+
+
 def test_a_write_transaction_that_fails_leaves_nothing(here: Installation) -> None:
     with pytest.raises(ZeroDivisionError), here.db.write() as tx:
         tx.execute(tables.accounts.insert().values(name="half", created_at="2026-01-01T00:00:00.000Z"))

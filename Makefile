@@ -35,6 +35,10 @@ bench-door: .venv/.installed ## the front door beside OpenSSH's sshd; DOOR="--qu
 docs: .venv/.installed   ## docs/reference, from what the code declares
 	$(BIN)/python tests/docs/generate.py
 
+.PHONY: fuzz
+fuzz: .venv/.installed   ## each fuzz target for SECONDS (600), by its coverage; the short form is in the tests
+	$(BIN)/python tests/fuzz/run.py all -max_total_time=$(or $(SECONDS),600)
+
 lock:                    ## pin anew what pyproject.toml asks for (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock

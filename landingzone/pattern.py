@@ -12,9 +12,10 @@ from landingzone.errors import LandingZoneError
 from landingzone.landing import NameRefused, check_name
 
 #: What `.csv` at a pattern's end also stands for: the same rows as text or spreadsheet, or compressed.
-_CSV_ENDING = r"\.(?:(?:csv|txt|tsv|xlsx|xlsm|xls)(?:\.(?:gz|zip|zst))?|zip)"
+_KINDS, _PACKED = ("csv", "txt", "tsv", "xlsx", "xlsm", "xls"), ("gz", "zip", "zst")
+_CSV_ENDING = rf"\.(?:(?:{'|'.join(_KINDS)})(?:\.(?:{'|'.join(_PACKED)}))?|zip)"
 #: 20260131, 2026-01-31, 01-31-2026, 013126, with -, _ or . between the parts.
-_DATE = r"(?:\d{4}[-_.]?\d{2}[-_.]?\d{2}|\d{2}[-_.]?\d{2}[-_.]?\d{4}|\d{6})"
+_DATE = r"(?:[0-9]{4}[-_.]?[0-9]{2}[-_.]?[0-9]{2}|[0-9]{2}[-_.]?[0-9]{2}[-_.]?[0-9]{4}|[0-9]{6})"
 _SCHOOL = r"(?P<school>[0-9a-z][0-9a-z-]*)"
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _TEMPORARY = re.compile(
@@ -108,44 +109,66 @@ def _compile(text: str) -> re.Pattern[str]:
 _DIGITS = frozenset("0123456789")
 _CODE = _DIGITS | frozenset("abcdefghijklmnopqrstuvwxyz-")
 _DATE_CHARS = _DIGITS | frozenset("-_.")
-_Step = tuple[frozenset[str], bool]
-"""Characters that may come next, and whether they may come again."""
+_ENDINGS = (".zip", *(f".{kind}{packed}" for kind in _KINDS for packed in ("", *(f".{one}" for one in _PACKED))))
+_Ways = list[list[tuple[frozenset[str], int]]]
+"""Of each state: the characters that may come next, and the state that follows."""
 
 
 def overlap(one: Pattern, other: Pattern) -> bool:
-    """Whether some file name could match both (a date is taken for any six to ten of its characters: rather too often).
+    """Whether some file name could match both (a date is taken for any of its characters: rather too often).
 
     >>> overlap(Pattern("students_{school}.csv"), Pattern("students_east.csv"))
     True
     >>> overlap(Pattern("students_{date}.csv"), Pattern("staff_{date}.csv"))
     False
     """
-    first, second = _steps(one.text), _steps(other.text)
+    (first, first_ends), (second, second_ends) = _ways(one.text), _ways(other.text)
     seen: set[tuple[int, int]] = set()
     todo = [(0, 0)]
     while todo:
-        state = todo.pop()
+        left, right = state = todo.pop()
         if state in seen:
             continue
         seen.add(state)
-        left, right = state
-        if left == len(first) and right == len(second):
+        if left in first_ends and right in second_ends:
             return True
-        if left < len(first) and right < len(second) and first[left][0] & second[right][0]:
-            stay_left, stay_right = first[left][1], second[right][1]
-            todo.append((left + 1, right + 1))
-            todo += [(left, right + 1)] * stay_left + [(left + 1, right)] * stay_right
+        todo += [
+            (to_left, to_right)
+            for chars, to_left in first[left]
+            for others, to_right in second[right]
+            if chars & others
+        ]
     return False
 
 
-def _steps(text: str) -> list[_Step]:
-    stem = re.sub(r"\.(csv|txt|tsv|xlsx|xlsm|xls|zip)$", "", text, flags=re.IGNORECASE).lower()
-    steps: list[_Step] = []
+def _ways(text: str) -> tuple[_Ways, set[int]]:
+    """The states of a pattern, from 0, and those in which a name may end."""
+    ways: _Ways = [[]]
+
+    def follow(state: int, chars: frozenset[str], *, again: bool = False) -> int:
+        for known, to in ways[state]:
+            if known == chars and not again:
+                return to
+        ways.append([])
+        made = len(ways) - 1
+        ways[state].append((chars, made))
+        if again:
+            ways[made].append((chars, made))
+        return made
+
+    def spell(state: int, literal: str) -> int:
+        for char in literal:
+            state = follow(state, _same(char))
+        return state
+
+    stem, at = re.sub(r"\.csv$", "", text, flags=re.IGNORECASE), 0
     for part in re.split(r"(\{date\}|\{school\})", stem):
-        if part == "{date}":
-            steps.append((_DATE_CHARS, True))
-        elif part == "{school}":
-            steps.append((_CODE, True))
-        else:
-            steps += [(frozenset(char), False) for char in part]
-    return steps
+        chars = {"{date}": _DATE_CHARS, "{school}": _CODE}.get(part)
+        at = spell(at, part) if chars is None else follow(at, chars, again=True)
+    return ways, {at} if stem == text else {spell(at, ending) for ending in _ENDINGS}
+
+
+def _same(char: str) -> frozenset[str]:
+    """What a character of a pattern may stand for, its case aside."""
+    forms = (char, char.lower(), char.upper(), char.upper().lower(), char.casefold())
+    return frozenset(form[0] for form in forms)

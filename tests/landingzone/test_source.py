@@ -136,3 +136,24 @@ def test_what_is_declared_anew_of_a_pattern_holds_for_its_schools_too(district: 
     expect(district, "students_{school}.csv", priority=7, mode=Mode.DELTA)
     (school,) = district.sources.schools_of("springfield", "students_{school}")
     assert (school.priority, school.mode) == (7, "delta")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "name"),
+    [
+        ("s_{date}.csv.gz", "s_{school}.csv", "s_2026-01-31.csv.gz"),
+        ("a.xlsx", "a.csv", "a.xlsx"),
+        ("a.zip", "A.csv", "a.ZIP"),
+        ("stra\u017fe.csv", "strase.csv", "STRASE.csv"),
+        ("\u212aelvin.csv", "{school}.csv", "kelvin.csv"),
+    ],
+)
+def test_packed_and_differently_written_names_overlap_too(one: str, other: str, name: str) -> None:
+    assert Pattern(one).match(name)
+    assert Pattern(other).match(name)
+    assert overlap(Pattern(one), Pattern(other))
+
+
+def test_what_only_looks_alike_does_not_overlap() -> None:
+    assert not overlap(Pattern("a.txt"), Pattern("a.xlsx"))
+    assert not overlap(Pattern("a_{date}.csv"), Pattern("a_east.csv"))

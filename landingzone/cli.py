@@ -13,6 +13,7 @@ import processor.cli
 import processor.recipients_cli
 import sftpd.cli
 import sftpd.door_cli
+import sftpd.hostkeys_cli
 from landingzone import accounts_cli, audit_cli, doctor_cli, feeds_cli, installation_cli
 from landingzone.command import Installation, installation
 from landingzone.db import Database
@@ -40,10 +41,10 @@ def _main(
 
 @app.command()
 def init(context: typer.Context) -> None:
-    """Make the folders, the database, a host key and a settings file. What is there already stays as it is."""
+    """Make the folders, the database, host keys and a settings file. What is there already stays as it is."""
     from landingzone.sample_settings import write_sample_settings
     from processor.account_data import ensure_tables
-    from sftpd.host_key import ensure_host_key
+    from sftpd.host_key import ensure_host_keys
 
     here = installation(context)
     here.zone.prepare()
@@ -51,7 +52,7 @@ def init(context: typer.Context) -> None:
     database = Database(here.settings.url)
     database.migrate()
     ensure_tables(database, here.catalogue)
-    ensure_host_key(here.settings.root)
+    ensure_host_keys(here.settings.root)
     typer.echo(f"The landing zone is ready in {here.settings.root}.")
     typer.echo("Next: landingzone accounts add ACCOUNT; landingzone keys add ACCOUNT FILE; landingzone serve")
 
@@ -71,7 +72,12 @@ def serve(
     door = [*root, "sftpd", *(["--port", str(port)] if port is not None else [])]
     parts = {"sftpd": door, "processor": [*root, "processor"]}
     drain = here.settings.door.drain_seconds
-    raise typer.Exit(service.serve(parts, drain_seconds=drain, renewed_by_restart=("sftpd", "processor")))
+
+    def check() -> None:
+        _ = Installation(**here.given).settings
+
+    code = service.serve(parts, drain_seconds=drain, renewed_by_restart=("processor",), check=check)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -100,6 +106,7 @@ for part in (
     feeds_cli,
     sftpd.cli,
     sftpd.door_cli,
+    sftpd.hostkeys_cli,
     processor.cli,
     processor.recipients_cli,
 ):

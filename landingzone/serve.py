@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 
@@ -115,10 +116,17 @@ class _Part:
         )
 
 
-def serve(commands: dict[str, list[str]], *, drain_seconds: float, renewed_by_restart: tuple[str, ...] = ()) -> int:
+def serve(
+    commands: dict[str, list[str]],
+    *,
+    drain_seconds: float,
+    renewed_by_restart: tuple[str, ...] = (),
+    check: Callable[[], object] = lambda: None,
+) -> int:
     """Run the parts (name -> arguments of the command line) until SIGTERM or SIGINT; returns the exit code.
 
-    On SIGHUP the parts named in `renewed_by_restart` are ended in peace and started again.
+    On SIGHUP the parts named in `renewed_by_restart` are ended in peace and started again, the others get it, too;
+    unless `check` raises LandingZoneError: then everything stays as it is.
     Raises PartFailed if one does not come up at all, as when its port is taken.
     """
     ear = Ear()
@@ -144,7 +152,7 @@ def serve(commands: dict[str, list[str]], *, drain_seconds: float, renewed_by_re
                     by_pid[speaker].hear(line)
             if signal.SIGHUP in caught:
                 caught.discard(signal.SIGHUP)
-                _reload(parts, renewed_by_restart)
+                _reload(parts, renewed_by_restart, check)
             ready = all(part.ready for part in parts)
             if (ready and not told_ready) or time.monotonic() - told > _TELL_EVERY:
                 told, told_ready = time.monotonic(), told_ready or ready
@@ -156,8 +164,13 @@ def serve(commands: dict[str, list[str]], *, drain_seconds: float, renewed_by_re
     return _stop(parts, drain_seconds=drain_seconds)
 
 
-def _reload(parts: list[_Part], renewed_by_restart: tuple[str, ...]) -> None:
+def _reload(parts: list[_Part], renewed_by_restart: tuple[str, ...], check: Callable[[], object]) -> None:
     """Pass SIGHUP on to the parts that re-read their settings by themselves, renew the others."""
+    try:
+        check()
+    except LandingZoneError as wrong:
+        log.error("serve.reload_refused", problem=str(wrong))
+        return
     log.info("serve.reloading")
     for part in parts:
         if part.name in renewed_by_restart:

@@ -53,10 +53,10 @@ class Handler(SFTPServerHandler):
         self._waits = False
 
     async def run(self) -> None:
-        """Serve until the client is gone. A signal or break that it sends ends the session, too, and cleanly."""
+        """Serve until the client is gone. A signal, a break or an end before its greeting ends the session cleanly."""
         try:
             await super().run()
-        except (BreakReceived, SignalReceived, SoftEOFReceived, TerminalSizeChanged):
+        except (BreakReceived, EOFError, SignalReceived, SoftEOFReceived, TerminalSizeChanged):
             await self._cleanup(None)
 
     async def _process_packet(self, pkttype: int, pktid: int, packet: SSHPacket) -> None:

@@ -90,6 +90,11 @@ class Receiving:
         self._mtimes: dict[str, float] = {}
         self._work: set[asyncio.Future[None]] = set()
 
+    def use(self, settings: DoorSettings) -> None:
+        """From now on these hold."""
+        self._settings = settings
+        self.recent.use(settings.remember_minutes)
+
     # Begin and resume
 
     def begin(self, visitor: Visitor, name: str) -> Arrival:

@@ -34,6 +34,10 @@ class Recent:
         self._seconds = minutes * 60
         self._by_account: dict[str, OrderedDict[str, Landed]] = {}
 
+    def use(self, minutes: float) -> None:
+        """What is remembered from now on is remembered for so long."""
+        self._seconds = minutes * 60
+
     def remember(self, landing: Landing, *, size: int, mtime: float) -> None:
         """Remember a landing from now on."""
         known = self._by_account.setdefault(landing.account, OrderedDict())

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import asyncssh
 import sqlalchemy as sa
@@ -53,6 +54,8 @@ WATCH_SECONDS = 0.4
 """How often the database is asked who may no longer be inside; a session ends within two seconds."""
 NOTE_SECONDS = 5
 """How long the note on a landing waits for the database, which an import may keep busy; then the file lands without."""
+NEEDS_RESTART = ("host", "port")
+"""Settings of the door that a reload does not change."""
 LINGER_SECONDS = 0.5
 """How long a stopping server waits after the last change: a client that closed its upload may want to rename it."""
 
@@ -86,13 +89,14 @@ class Door:
         self._short = False
         self._zone = here.zone
         self._db = here.db
+        self._given = here.given
+        self._acceptor: asyncssh.SSHAcceptor | None = None
 
     async def listen(self) -> asyncssh.SSHAcceptor:
         """Start to listen. Raises DoorError if the address is taken, HostKeyError without a host key."""
         handler.install()
         transport.install()
         options = asyncssh.SSHServerConnectionOptions(
-            server_host_keys=load_host_keys(self._zone.root),
             server_version=VERSION,
             password_auth=False,
             kbdint_auth=False,
@@ -105,12 +109,12 @@ class Door:
             line_editor=False,
             sftp_factory=self._jail,
             sftp_version=3,
-            login_timeout=self.settings.login_seconds,
-            keepalive_interval=self.settings.keepalive_seconds,
+            send_server_host_keys=True,
+            **self._changeable(),
             **ALGORITHMS,
         )
         try:
-            return await asyncssh.listen(
+            self._acceptor = await asyncssh.listen(
                 self.settings.host,
                 self.settings.port,
                 options=options,
@@ -119,6 +123,34 @@ class Door:
             )
         except OSError as error:
             raise DoorError(f"Cannot listen on {self.settings.host}:{self.settings.port}: {error.strerror}.") from None
+        return self._acceptor
+
+    def _changeable(self) -> dict[str, Any]:
+        """The options that can change while the door is open. Raises HostKeyError."""
+        return {
+            "server_host_keys": load_host_keys(self._zone.root),
+            "login_timeout": self.settings.login_seconds,
+            "keepalive_interval": self.settings.keepalive_seconds,
+        }
+
+    def reload(self) -> None:
+        """Read settings and host keys again; sessions go on. What cannot be used is told, and changes nothing."""
+        before = self.settings
+        try:
+            fresh = Installation(**self._given).settings
+            self.settings = fresh.door
+            changed = self._changeable()
+        except LandingZoneError as wrong:
+            self.settings = before
+            _log.error("door.reload_refused", problem=str(wrong))
+            return
+        self.reception.limits = self.rooms.limits = fresh.limits
+        self.receiving.use(fresh.door)
+        if self._acceptor is None:
+            return
+        self._acceptor.update(**changed)
+        restart = [name for name in NEEDS_RESTART if getattr(before, name) != getattr(fresh.door, name)]
+        _log.info("door.reloaded", host_keys=len(changed["server_host_keys"]), needs_restart=restart)
 
     async def keep_house(self) -> None:
         """Discard what has expired, for ever and ever."""
@@ -239,6 +271,7 @@ async def run(here: Installation, *, stop: asyncio.Event | None = None, metrics:
         loop.add_signal_handler(number, stop.set)
     _raise_file_limit()
     door = Door(here)
+    loop.add_signal_handler(signal.SIGHUP, door.reload)
     await door.receiving.take_up()
     acceptor = await door.listen()
     status = door_status.status_of(here, door, acceptor, metrics or Metrics(Part.DOOR))

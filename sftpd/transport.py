@@ -10,6 +10,7 @@ It is installed in place of asyncssh's own, which is made in one place; tests/sf
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable
 from typing import Protocol, cast
 
@@ -177,6 +178,14 @@ class Transport(Packets):
         if self.auth_limit and self._auth_requests > self.auth_limit and not self._auth_complete:
             raise TooManyRequests(asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, "Too many attempts: only keys open.")
         return super()._process_userauth_request(pkttype, pktid, packet)
+
+    def _process_hostkeys_prove_00_at_openssh_dot_com_global_request(self, packet: SSHPacket) -> None:
+        used = self._server_host_key
+        if used is not None and used.public_data in self._all_server_host_keys:
+            keys = OrderedDict(self._all_server_host_keys)  # asyncssh's is shared by all connections
+            keys[used.public_data] = used  # of an RSA key the one that signs as was agreed on
+            self._all_server_host_keys = keys
+        super()._process_hostkeys_prove_00_at_openssh_dot_com_global_request(packet)
 
     def _process_session_open(
         self, packet: SSHPacket

@@ -28,7 +28,7 @@ from keys.store import Keys
 from landingzone.command import Installation
 from landingzone.db import Database
 from landingzone.landing import Landing
-from sftpd.host_key import ensure_host_key
+from sftpd.host_key import ensure_host_keys
 
 START_SECONDS = 30.0
 
@@ -45,7 +45,7 @@ def _empty_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     database.migrate()
     ensure_tables(database, here.catalogue)
     database.close()
-    ensure_host_key(root)
+    ensure_host_keys(root)
     return root
 
 

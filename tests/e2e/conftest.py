@@ -15,6 +15,8 @@ from typing import Any, NoReturn
 import paramiko
 import pytest
 
+from sftpd import host_key
+
 PATIENCE = 60.0
 """Seconds that a busy machine may need for anything that is waited for."""
 
@@ -41,14 +43,18 @@ class Client:
     port: int
     key: Path
     folder: Path
-    host_key: str
+    host_keys: list[str]
     account: str
     known_hosts: Path = field(init=False)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(exist_ok=True)
         self.known_hosts = self.folder / "known_hosts"
-        self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {self.host_key}\n")
+        self.known_hosts.write_text(self.known(self.port))
+
+    def known(self, port: int) -> str:
+        """The server's lines for known_hosts."""
+        return "".join(f"[127.0.0.1]:{port} {key}\n" for key in self.host_keys)
 
     @property
     def options(self) -> list[str]:
@@ -113,9 +119,9 @@ def make_client(root: Path, account: str, make_account: Callable[..., Path], tmp
     """Makes a client for an account, which is made with it, at a service."""
 
     def make(service: Any, name: str = account, *, key: Path | None = None) -> Client:
-        host_key = (root / "hostkeys" / "ssh_host_ed25519_key.pub").read_text().strip()
+        host_keys = [key.public_key for key in host_key.host_keys(root)]
         folder = tmp_path / f"client-{name}"
-        return Client(service.port, key or make_account(name), folder, host_key, name)
+        return Client(service.port, key or make_account(name), folder, host_keys, name)
 
     return make
 

@@ -193,7 +193,7 @@ def test_a_client_that_falls_silent_is_given_up(
     client = make_client(service)
     whole = client.file("students.csv", os.urandom(SIZE)).read_bytes()
     proxy = make_proxy(service.port)
-    client.known_hosts.write_text(f"[127.0.0.1]:{proxy.port} {client.host_key}\n" + client.known_hosts.read_text())
+    client.known_hosts.write_text(client.known(proxy.port) + client.known_hosts.read_text())
     client.port = proxy.port
     ssh, _ = begin(client, whole[:FIRST])
     proxy.silent.set()

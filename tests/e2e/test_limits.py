@@ -260,7 +260,7 @@ def test_an_address_that_fails_everywhere_waits_at_every_node(
     strict.wait_for("penalty.begun", peer="127.0.0.3", account=None)
     for port in (client.port, other.port):
         client.port = port
-        client.known_hosts.write_text(f"[127.0.0.1]:{port} {client.host_key}\n")
+        client.known_hosts.write_text(client.known(port))
         until(lambda: "Too many logins" in fail(client, stranger, times=1, address="127.0.0.3")[0])
         assert client.sftp("ls").returncode == 0
     client.port = strict.port

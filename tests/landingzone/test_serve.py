@@ -132,9 +132,14 @@ def test_settings_are_read_anew_on_sighup(make_service: Any, root: Path) -> None
     (root / "landingzone.toml").write_text("[processor]\nworkers = 2\n")
     service.process.send_signal(signal.SIGHUP)
     service.wait_for("processor.started", seconds=60, workers=2)
-    service.wait_for("door.opened", count=2, seconds=60)
+    service.wait_for("door.reloaded")
     assert not service.events("part.died")
-    assert set(before.values()) & set(children(service.process).values()) == set()
+    after = children(service.process)
+    assert (after["sftpd"] == before["sftpd"], after["processor"] == before["processor"]) == (True, False)
+    (root / "landingzone.toml").write_text("[processor]\nworkers = 0\n")
+    service.process.send_signal(signal.SIGHUP)
+    assert "workers" in service.wait_for("serve.reload_refused")["problem"]
+    assert children(service.process) == after
 
 
 def test_only_the_process_itself_can_say_how_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from processor.reading.header import HasHeader, are_names, header_below
+from processor.reading.header import HasHeader, are_names, are_names_again, header_below
 from processor.reading.record import Damaged, Form, Record, Undecided, is_blank, read_record
 from processor.reading.table import Limits, UnreadableFile
 
@@ -80,7 +80,7 @@ def decide(head: bytes, *, line_end: bytes, whole: bool, has_header: HasHeader, 
     header, data = first.fields, best.records[1:]
     end, lines_before = first.end, lines_before + first.lines
     again: tuple[int, bytes] | None = None
-    if len(data) > _ROWS_TO_TELL and are_names(data[0], data[1:]):
+    if len(data) > _ROWS_TO_TELL and are_names_again(data[0], data[1:], has_header):
         line_end_at = head.find(line_end, end)
         again = lines_before + 1, head[end:line_end_at]
         end, lines_before, data = line_end_at + 1, lines_before + 1, data[1:]

@@ -5,6 +5,7 @@ imported wrongly. So a header may stand below titles, and may come again as it w
 one further down costs the file.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -15,6 +16,7 @@ from processor.reading.table import UnreadableFile
 HasHeader = Callable[[tuple[str, ...]], bool]
 
 _TITLES_AT_MOST: Final = 10
+_NAME_OF_COLUMN: Final = re.compile(r"\w[._]\w")
 _LOOKED_AT: Final = 1000
 """Lines of a batch that are looked at one by one, where they have no digit."""
 
@@ -47,6 +49,17 @@ def are_names(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
     if not others or not all(names) or len(set(names)) < len(names) or _holds_digit(names):
         return False
     return all(_holds_digit(record) for record in others)
+
+
+def are_names_again(second: Sequence[str], others: Sequence[Sequence[str]], has_header: HasHeader) -> bool:
+    """Whether the record below a header is a second line of names, or of dashes, rather than a row.
+
+    Words alone do not make it one (a section may be named by letters): names of columns as databases have them, known
+    names, or nothing but signs do.
+    """
+    values = [value.strip() for value in second]
+    signs = sum(bool(_NAME_OF_COLUMN.search(value)) or not any(map(str.isalnum, value)) for value in values)
+    return are_names(values, others) and (2 * signs >= len(values) or has_header(tuple(values)))
 
 
 def _holds_digit(values: Sequence[str]) -> bool:

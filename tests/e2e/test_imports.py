@@ -172,6 +172,18 @@ def test_a_file_of_which_many_rows_are_rejected_is_held(district: District) -> N
     assert "send the whole file again" in rejects[1]
 
 
+def test_a_reject_file_that_is_sent_back_changes_nothing(district: District) -> None:
+    told = district.send("students.csv", lines(STUDENTS, *(student(n) for n in range(30)), student(99, phone="555")))
+    assert (told["outcome"], told["rows"]["added"]) == ("imported_with_rejects", 30)
+    rejects = district.fetch(f"{told['landing_id']}-students.csv.rejects.csv")
+    told = district.send("students.csv", rejects)
+    assert (told["outcome"], told["rows"]["deactivated"]) == ("rejected", 0)
+    told = district.send("students.csv", rejects.replace(b'"555"', b'"2065550099"'))
+    assert told["outcome"] in {"held", "imported_with_rejects"}
+    assert told["rows"]["deactivated"] == 0
+    assert len(district.recipients()) >= 30
+
+
 def test_a_file_without_rows_is_held_unless_that_is_good_news(district: District) -> None:
     assert held(district.send("students.csv", STUDENTS + "\r\n")) == "no_rows"
     district.operator(

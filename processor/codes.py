@@ -168,7 +168,7 @@ ALL: tuple[Code, ...] = (
         "damaged_header",
         _REJECT,
         "The line seems to be a second line of column names: leave it out, one header line is enough.",
-        "The line below the header holds names of columns (known ones, or such as STUDENTS.DCID) or dashes, and no digit.",
+        "The line below the header holds names of columns (known ones, or STUDENTS.DCID) or dashes, and no digit.",
     ),
     Code(
         "damaged_line_end",

@@ -22,10 +22,11 @@ from sftpd.transport import Transport
 
 Talk = Callable[[asyncssh.SSHClientConnection], Awaitable[None]]
 CIPHERS = ALGORITHMS["encryption_algs"].split(",")
+MACS = ALGORITHMS["mac_algs"].split(",")
 INIT = struct.pack(">IBI", 5, 1, 3)
 
 
-def serve(jail: Jail, talk: Talk, *, through: Any = None, client: Any = None, **options: Any) -> None:
+def serve(jail: Jail | Iterator[Jail], talk: Talk, *, through: Any = None, client: Any = None, **options: Any) -> None:
     """Serve the jail on loopback and let a client talk to it, if given `through` a relay."""
 
     async def go() -> None:
@@ -38,7 +39,7 @@ def serve(jail: Jail, talk: Talk, *, through: Any = None, client: Any = None, **
 
         def enter(channel: Any) -> Jail:
             assert type(channel.get_connection()) is Transport
-            return jail
+            return jail if isinstance(jail, Jail) else next(jail)
 
         server = await asyncssh.listen(
             "127.0.0.1",
@@ -133,11 +134,14 @@ def test_asyncssh_makes_its_connections_and_ciphers_where_ours_stand_in() -> Non
     assert isinstance(asyncssh.encryption.get_encryption(b"aes128-gcm@openssh.com", bytes(16), bytes(12)), Gcm)
 
 
-@pytest.mark.parametrize("cipher", CIPHERS)
+@pytest.mark.parametrize(
+    ("cipher", "mac"),
+    [*((cipher, MACS[0]) for cipher in CIPHERS), *(("aes256-ctr", mac) for mac in MACS[1:])],
+)
 def test_a_file_arrives_as_it_was_whatever_the_cipher_and_the_sizes(
-    make_jail: Callable[..., Jail], here: Installation, cipher: str
+    make_jail: Callable[..., Jail], here: Installation, cipher: str, mac: str
 ) -> None:
-    chance = random.Random(cipher)
+    chance = random.Random(cipher + mac)
     content = chance.randbytes(6_000_000)  # three times the channel's window
 
     async def talk(connection: asyncssh.SSHClientConnection) -> None:
@@ -151,7 +155,8 @@ def test_a_file_arrives_as_it_was_whatever_the_cipher_and_the_sizes(
                 at += size
             await file.close()
 
-    serve(make_jail(), talk, client={"encryption_algs": [cipher]}, encryption_algs=CIPHERS)
+    client = {"encryption_algs": [cipher], "mac_algs": [mac]}
+    serve(make_jail(), talk, client=client, encryption_algs=CIPHERS, mac_algs=MACS)
     assert landed(here) == [content]
 
 
@@ -215,6 +220,38 @@ def test_writes_arrive_as_they_were_however_the_stream_is_cut(
     assert landed(here) == files
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_two_sessions_of_one_connection_do_not_mix(
+    make_jail: Callable[..., Jail], here: Installation, seed: int
+) -> None:
+    chance = random.Random(seed)
+    files = [chance.randbytes(300_000), chance.randbytes(300_000)]
+    jails = iter([make_jail("one"), make_jail("two")])
+
+    async def talk(connection: asyncssh.SSHClientConnection) -> None:
+        sessions = [await Raw.begin(connection), await Raw.begin(connection)]
+        streams = []
+        for content in files:
+            stream = open_(1)
+            for number, at in enumerate(range(0, len(content), 30_000), 2):
+                stream += write(number, HANDLES[0], at, content[at : at + 30_000])
+            streams.append(stream + request(FXP_CLOSE, 12, HANDLES[0]))
+        while any(streams):
+            which = chance.randrange(2)
+            size = chance.choice([1, 20, 5_000, 40_000])
+            sessions[which].process.stdin.write(streams[which][:size])
+            streams[which] = streams[which][size:]
+            if not chance.randrange(4):
+                await asyncio.sleep(0)
+        for raw in sessions:
+            assert [(await raw.answer())[1] for _ in range(12)] == list(range(1, 13))
+
+    serve(jails, talk)
+    for account, content in zip(("one", "two"), files, strict=True):
+        [path] = (here.zone.root / "inbox" / account).iterdir()
+        assert path.read_bytes() == content
+
+
 def test_a_refused_write_is_answered_once_and_the_session_goes_on(
     make_jail: Callable[..., Jail], here: Installation
 ) -> None:
@@ -263,8 +300,9 @@ def test_what_ends_in_the_middle_of_a_write_is_kept_up_to_there_and_does_not_lan
     assert not jail._receiving.busy
 
 
+@pytest.mark.parametrize("cipher", ["aes128-gcm@openssh.com", "aes128-ctr"])
 def test_a_bit_that_is_turned_on_the_way_ends_the_connection_and_nothing_of_its_packet_is_kept(
-    make_jail: Callable[..., Jail], here: Installation
+    make_jail: Callable[..., Jail], here: Installation, cipher: str
 ) -> None:
     async def relay(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_server, to_server = await asyncio.open_connection("127.0.0.1", port)
@@ -291,7 +329,7 @@ def test_a_bit_that_is_turned_on_the_way_ends_the_connection_and_nothing_of_its_
                 for at in range(0, 1_000_000, 10_000):
                     await file.write(b"\x07" * 10_000, at)
 
-    serve(make_jail(), talk, through=relay)
+    serve(make_jail(), talk, through=relay, client={"encryption_algs": [cipher], "mac_algs": MACS[:1]})
     assert landed(here) == []
     [kept] = (here.zone.root / "uploads" / "springfield").iterdir()
     assert kept.read_bytes() == b"\x07" * kept.stat().st_size

@@ -78,7 +78,8 @@ def open_references(
         other = catalogue[reference.feed]
         if not ever_sent(tx, other, account_id):
             continue
-        query = _without_partner(tx, feed, reference, values(tx, other, account_id, reference.to), account_id, run)
+        partners = values(tx, other, account_id, reference.to)
+        query = _without_partner(tx, feed, reference, partners, account_id, run)
         count, records = _first(tx, query, feed.key, limit)
         if count:
             told = "; ".join(", ".join(record[name] for name in reference.fields) for record in records[:_EXAMPLES])
@@ -87,6 +88,12 @@ def open_references(
                 f"{count:,} rows of {feed.name} have a {named} that is not in {other.name}, for example {told}. "
                 f"This is settled by itself once the {other.name} file lists it."
             )
+            named_records = [[record[name] for name in reference.fields] for record in records[:_EXAMPLES]]
+            if _zeros_aside(tx, partners, named_records):
+                message += (
+                    f" But {other.name} has the same with other leading zeros: export identifiers as text everywhere, "
+                    "so that none is lost."
+                )
             yield Finding(
                 "reference_missing", feed.name, ",".join(reference.fields), other.name, count, message, records
             )
@@ -197,6 +204,16 @@ def _without_partner(
         field = distinct.c[reference.fields[0]]
         return query.where(fields[0].in_(sa.select(field).where(field != "", lacking(tx, [field], partners))))
     return query.where(*(field != "" for field in fields), lacking(tx, fields, partners))
+
+
+def _zeros_aside(tx: sa.Connection, partners: sa.Select[*tuple[str, ...]], named: Collection[Collection[str]]) -> bool:
+    """Whether one of these has a partner once leading zeros are set aside, as a spreadsheet does to numbers."""
+    found = partners.subquery()
+    same = [
+        sa.and_(*(sa.func.ltrim(column, "0") == value.lstrip("0") for column, value in zip(found.c, one, strict=True)))
+        for one in named
+    ]
+    return tx.execute(sa.select(found).where(sa.or_(*same)).limit(1)).first() is not None
 
 
 def _first(

@@ -158,3 +158,13 @@ def test_an_older_attendance_file_that_comes_late_speaks_only_for_days_of_which_
     latest = desk.night.receipts / "latest-attendance.receipt.json"
     assert '"LATE"' not in latest.read_text()
     assert older.id not in latest.read_text()
+
+
+def test_a_partner_that_only_lacks_its_leading_zeros_is_told(desk: Any, students: Callable[..., bytes]) -> None:
+    desk.bring("students.csv", students(3, id={2: "001234"}))
+    told = desk.bring("enrollments.csv", csv("Student ID,School ID#,Section#", "1234,001,M1", "1001,001,M1"))
+    (warning,) = told["warnings"]
+    assert (warning["code"], warning["count"]) == ("reference_missing", 1)
+    assert "with other leading zeros" in warning["message"]
+    told = desk.bring("enrollments.csv", csv("Student ID,School ID#,Section#", "77,001,M1", "1001,001,M1"))
+    assert "leading zeros" not in told["warnings"][0]["message"]

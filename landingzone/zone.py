@@ -72,6 +72,7 @@ class Zone:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.make_id = IdMaker()
+        self._folders: dict[tuple[str, str], Path] = {}
 
     # Folders
 
@@ -90,7 +91,10 @@ class Zone:
 
     def folder(self, kind: str, account: str) -> Path:
         """An account's folder of one kind (`uploads`, `inbox`, `work`, `archive`, `receipts`)."""
-        return self.root / kind / account
+        known = self._folders.get((kind, account))
+        if known is None:
+            known = self._folders[kind, account] = self.root / kind / account
+        return known
 
     def accounts_with(self, kind: str) -> list[str]:
         """The names of the accounts that have a folder of that kind."""

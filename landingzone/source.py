@@ -154,6 +154,7 @@ class Sources:
                 "mode": source.mode,
                 "priority": priority,
                 "due": source.due,
+                "empty_means": empty_means,
             }
             audit.record(tx, actor=actor, action="source.expected", account=account, source=source.name, **details)
         return source
@@ -168,7 +169,8 @@ class Sources:
             same = sa.and_(sources.c.account_id == account_id, sources.c.part_of == name)
             tx.execute(sources.update().where(same).values(mapping=kept))
             action = "source.mapped" if mapping else "source.unmapped"
-            audit.record(tx, actor=actor, action=action, account=account, source=name)
+            detail = {"mapping": mapping.as_dict()} if mapping else {}
+            audit.record(tx, actor=actor, action=action, account=account, source=name, **detail)
 
     def retire(self, tx: sa.Connection, account: str, name: str, *, actor: str) -> list[int]:
         """Expect a source no longer, in the caller's transaction; returns the numbers of it and its schools' sources.

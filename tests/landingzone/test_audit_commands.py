@@ -61,7 +61,8 @@ def test_who_was_refused_is_shown(run: Run, here: Installation) -> None:
 def test_every_command_that_changes_something_writes_a_record(
     run: Run, here: Installation, make_key: Callable[..., Path]
 ) -> None:
-    keys = {name: make_key(name).with_suffix(".pub") for name in ("one", "two")}
+    keys = {name: make_key(name).with_suffix(".pub") for name in ("one", "two", "three", "ca")}
+    ignored = [word for code in ("never_used", "not_rotated") for word in ("--ignore", code)]
     steps: list[tuple[tuple[str | Path, ...], list[str]]] = [
         (("accounts", "add", "riverdale"), ["account.added"]),
         (("accounts", "set", "riverdale", "deactivate_share=0.2"), ["account.options"]),
@@ -70,6 +71,13 @@ def test_every_command_that_changes_something_writes_a_record(
         (("keys", "add", "riverdale", keys["one"]), ["key.added"]),
         (("keys", "rotate", "riverdale", keys["two"]), ["key.added", "key.rotation_started"]),
         (("keys", "revoke", "riverdale", "1", "--reason", "lost"), ["key.revoked"]),
+        (("keys", "import", "riverdale", keys["three"]), ["key.added"]),
+        (("keys", "import", "riverdale", keys["three"]), []),
+        (("keys", "check", "riverdale", *ignored), []),
+        (("keys", "ca", "add", keys["ca"]), ["ca.added"]),
+        (("keys", "ca", "revoke", "1", "--serial", "7"), ["certificate.revoked"]),
+        (("keys", "ca", "lift", "1"), ["certificate.revocation_lifted"]),
+        (("keys", "ca", "remove", "1"), ["ca.removed"]),
         (("feeds", "expect", "riverdale", "x_{date}.csv", "--feed", "students"), ["source.expected"]),
         (("feeds", "map", "riverdale", "x", "student_id=Pupil"), ["source.mapped"]),
         (("feeds", "map", "riverdale", "x", "--forget"), ["source.unmapped"]),

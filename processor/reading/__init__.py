@@ -6,6 +6,7 @@ damaged line costs itself and is reported as `Damage`; each departure from the i
 
     container.py   what the file is packed in: plain, gzip, zip, zstd
     encoding.py    one encoding for the whole file, and the bytes as UTF-8
+    header.py      titles above a header, headers further down
     dialect.py     separator, line end, header, number of columns: decided from the first lines
     scan.py        the fast pass over the bytes: which lines are beyond doubt
     record.py      the careful way for all others, one record at a time

@@ -185,7 +185,8 @@ def operator() -> str:
     except (KeyError, OSError):  # a numeric user without an entry, as in containers
         name = f"uid {os.getuid()}"
     caller = os.environ.get("SUDO_USER")
-    return f"{caller} (as {name})" if caller and caller != name else name
+    told = f"{caller} (as {name})" if caller and caller != name else name
+    return told.encode("utf-8", "replace").decode("utf-8")[:255]  # the environment may hold any bytes
 
 
 _QUERY = sa.select(*(audit.c[name] for name in AuditRecord.__dataclass_fields__)).order_by(audit.c.id)

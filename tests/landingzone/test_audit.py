@@ -11,7 +11,7 @@ from landingzone import audit
 from landingzone.audit import Break, Head
 from landingzone.db import Database
 from landingzone.tables import audit as table
-from landingzone.tables import audit_head
+from landingzone.tables import audit_head, keys
 
 
 def write(db: Database, count: int, action: str = "key.added") -> None:
@@ -196,12 +196,18 @@ def test_records_from_before_the_chain_are_chained_by_the_migration(tmp_path: Pa
         for number in (1, 2, 5):
             detail = '{"title": "Gr\u00fcn", "n": [1.5, null]}'
             old.execute("INSERT INTO audit VALUES (?, '2026', 'me', 'account.added', 'a', ?)", (number, detail))
+        old.execute("INSERT INTO accounts (id, name, created_at) VALUES (1, 'a', '2026')")
+        key = "(7, 1, 'SHA256:x', 'ssh-ed25519', 256, 'ssh-ed25519 x', 'label', '192.0.2.0/24', '2026', 'me')"
+        columns = "id, account_id, fingerprint, algorithm, bits, public_key, label, networks, added_at, added_by"
+        old.execute(f"INSERT INTO keys ({columns}) VALUES {key}")
     db.migrate()
     write(db, 1)
     verdict = audit.verify(db)
     assert (verdict.records, verdict.broken, verdict.head.last_id) == (4, None, 6)
     with db.read() as tx:
         assert tx.execute(sa.select(audit_head.c.records)).scalar() == 4
+        kept = tx.execute(sa.select(keys)).mappings().one()
+    assert (kept["id"], kept["label"], kept["networks"], kept["revoked_reason"]) == (7, "label", "192.0.2.0/24", "")
     db.close()
 
 

@@ -42,6 +42,9 @@ class DoorSettings(_Section):
 
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a front door faces outside
     port: int = Field(2222, ge=0, le=65535, description="TCP port; 0 takes a free one.")
+    legacy_port: int = Field(
+        0, ge=0, le=65535, description="Second port, for old systems: SHA-1, CBC, NIST's curves. 0: there is none."
+    )
     login_seconds: float = Field(30, gt=0, description="Time a client has to log in.")
     keepalive_seconds: float = Field(30, gt=0, description="Interval of keepalive messages to a silent client.")
     resume_hours: float = Field(6, gt=0, description="How long a cut upload can be resumed.")

@@ -290,6 +290,8 @@ class Connection(asyncssh.SSHServer):
             return "login_timeout"
         if isinstance(exc, asyncssh.ProtocolError | asyncssh.MACError | UnicodeError):
             return "protocol_error"
+        if self._transport and self._transport.old_signature:
+            return "old_signature"
         if self.admitted:
             return "key_not_proven"
         return "no_key_offered" if self.progress > 1 else "nothing_said"

@@ -100,10 +100,13 @@ def load_host_keys(root: Path, *, legacy: bool = False) -> list[asyncssh.SSHKeyP
     """Every key, those in use first, as asyncssh offers them. Raises HostKeyError if there is none.
 
     An RSA key stands there once for each kind of signature: asyncssh notes in the object which one a connection has
-    asked for, and connections would disturb each other. With `legacy` it signs with SHA-1, too.
+    asked for, and connections would disturb each other. With `legacy` it signs with SHA-1, too, and the ECDSA key is
+    there.
     """
     pairs: list[asyncssh.SSHKeyPair] = []
     for kind, _, key in _load(root):
+        if kind == "ecdsa" and not legacy:
+            continue  # NIST's curves are offered to old systems only
         if kind != "rsa":
             pairs += asyncssh.load_keypairs([key])
             continue

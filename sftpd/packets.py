@@ -258,6 +258,7 @@ class Packets(SSHServerConnection):
             or not self._kex_complete
             or (not self._auth_complete and (pkttype > MSG_USERAUTH_LAST or pkttype == MSG_USERAUTH_BANNER))
             or self._must_rekey()
+            or b"cbc" in self._enc_alg_sc  # asyncssh sends an empty packet before each, which protects this mode
         ):
             super().send_packet(pkttype, *args, handler=handler)
             return

@@ -56,6 +56,8 @@ class Transport(Packets):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.exchanges = 0
+        self.old_signature = False
+        """Whether the client has proven its key with an algorithm that is not taken here."""
         self.agreed: dict[str, str] = {}
         self._began = time.monotonic()
         self._auth_requests = 0
@@ -84,6 +86,9 @@ class Transport(Packets):
 
     async def validate_public_key(self, username: str, key_data: bytes, msg: bytes, signature: bytes) -> bool:
         """Whether a key or certificate opens an account; asyncssh would show the door only who signed a certificate."""
+        if msg and SSHPacket(signature).get_string() not in self._sig_algs:  # asyncssh would take SHA-1 always
+            self.old_signature = True
+            return False
         if is_certificate(key_data):
             owner = cast("Certifying", self._owner)
             if not await owner.validate_certificate(username, key_data):

@@ -15,14 +15,14 @@ from asyncssh.constants import FXP_CLOSE, FXP_HANDLE, FXP_OPEN, FXP_STATUS, FXP_
 
 from landingzone.command import Installation
 from sftpd import handler, transport
+from sftpd.algorithms import STANDARD
 from sftpd.jail import Jail
 from sftpd.packets import Gcm
-from sftpd.server import ALGORITHMS
 from sftpd.transport import Transport
 
 Talk = Callable[[asyncssh.SSHClientConnection], Awaitable[None]]
-CIPHERS = ALGORITHMS["encryption_algs"].split(",")
-MACS = ALGORITHMS["mac_algs"].split(",")
+CIPHERS = STANDARD["encryption_algs"].split(",")
+MACS = STANDARD["mac_algs"].split(",")
 INIT = struct.pack(">IBI", 5, 1, 3)
 
 

@@ -66,7 +66,7 @@ def _host_keys(here: Installation) -> Iterator[Finding]:
     except HostKeyError as missing:
         yield Finding("host_keys", Severity.PROBLEM, "There is no usable host key.", str(missing))
         return
-    names = ", ".join(key.algorithm.decode("ascii") for key in found_keys)
+    names = ", ".join(dict.fromkeys(key.algorithm.decode("ascii") for key in found_keys))
     yield Finding("host_keys", Severity.OK, f"Host keys: {names}.")
 
 

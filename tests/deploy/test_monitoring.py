@@ -170,8 +170,9 @@ def test_what_is_told_from_the_start_is_what_can_happen() -> None:
 
 def test_prometheus_takes_the_rules_and_they_fire_when_they_should(need: Callable[[str], str], tmp_path: Path) -> None:
     promtool = need("promtool")
-    for file in (DEPLOY / "prometheus" / "alerts.yaml", Path(__file__).with_name("alerts_test.yaml")):
+    tests = sorted(Path(__file__).parent.glob("alerts*_test.yaml"))
+    for file in (DEPLOY / "prometheus" / "alerts.yaml", *tests):
         shutil.copy(file, tmp_path)
-    for command in (("check", "rules", "alerts.yaml"), ("test", "rules", "alerts_test.yaml")):
+    for command in (("check", "rules", "alerts.yaml"), ("test", "rules", *(file.name for file in tests))):
         done = subprocess.run([promtool, *command], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

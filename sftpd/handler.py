@@ -21,7 +21,7 @@ from typing import Any, cast
 
 import asyncssh
 import asyncssh.sftp
-from asyncssh.constants import FXP_LINK, FXP_STATUS, FXP_SYMLINK
+from asyncssh.constants import FXP_LINK, FXP_READ, FXP_STATUS, FXP_SYMLINK
 from asyncssh.misc import BreakReceived, SignalReceived, SoftEOFReceived, TerminalSizeChanged
 from asyncssh.packet import PacketDecodeError, SSHPacket
 from asyncssh.sftp import MAX_SFTP_PACKET_LEN, MAX_SFTP_READ_LEN, MAX_SFTP_WRITE_LEN, SFTPLimits, SFTPServerHandler
@@ -37,6 +37,9 @@ from sftpd.refusal import Denied, Missing, NoRoom, Refused, TooMuch
 OFFERED = (b"posix-rename@openssh.com", b"fsync@openssh.com", b"lsetstat@openssh.com", b"limits@openssh.com")
 """The extensions that are offered and answered."""
 
+TURN_SECONDS = 0.005
+"""How long the requests of one client may be answered at a stretch: thousands may have come at once."""
+
 _OK = bytes(12)
 """A status: code 0, and no text in no language."""
 
@@ -51,6 +54,7 @@ class Handler(SFTPServerHandler):
     def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - asyncssh's
         super().__init__(*arguments)
         self._waits = False
+        self._turned = 0.0
 
     async def run(self) -> None:
         """Serve until the client is gone. A signal, a break or an end before its greeting ends the session cleanly."""
@@ -67,6 +71,9 @@ class Handler(SFTPServerHandler):
             return
         jail.active = time.monotonic()
         await super()._process_packet(pkttype, pktid, packet)
+        if pkttype == FXP_READ or jail.active - self._turned > TURN_SECONDS:
+            await asyncio.sleep(0)  # others get their turn, and what is to be sent is: only then it shows what waits
+            self._turned = time.monotonic()
         if (seconds := jail.pause_seconds()) > 0:
             await asyncio.sleep(seconds)
         transport = jail.transport

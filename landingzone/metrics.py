@@ -107,7 +107,7 @@ REFUSED_LOGINS = (
     *("wrong_network", "key_not_proven", "no_key_offered", "nothing_said", "login_timeout", "no_common_algorithm"),
     *("host_key_not_trusted", "protocol_error", "too_many_keys", "too_many_requests", "penalty", "crowded_out"),
     *("sessions", "sessions_per_account", "unknown_authority", "wrong_principal", "certificate_not_yet_valid"),
-    *("certificate_expired", "certificate_revoked", "certificate_unusable"),
+    *("certificate_expired", "certificate_revoked", "certificate_unusable", "old_signature"),
 )
 REFUSED_UPLOADS = (
     *("disk_full", "disk_error", "disk_floor", "landing_failed", "too_much", "bytes_missing", "write_refused"),

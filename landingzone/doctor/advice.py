@@ -48,6 +48,11 @@ ADVICE = {
         ask="Say whether the file now comes from another network or provider, and from which address.",
         do="`landingzone keys add ACCOUNT FILE --from NETWORK`, once they have confirmed the new one.",
     ),
+    "old_signature": Advice(
+        "The key is right, but the program signs with SHA-1 (ssh-rsa), as programs before 2017 do.",
+        ask="Update the program (OpenSSH 7.2, WinSCP 5.10, PuTTY 0.70 or newer will do), or use an ed25519 key.",
+        do="Only if they cannot: a second port for old systems, `legacy_port` in [door].",
+    ),
     "unknown_authority": Advice(
         "The certificate was signed by an authority that is not trusted for this account.",
         ask="Let the certificate be signed by the authority that we know, or log in with a plain key.",

@@ -139,10 +139,10 @@ def front_door(settings: Settings) -> Iterator[Finding]:
 
 def risky_settings(settings: Settings) -> Iterator[Finding]:
     """What is set, and weakens something."""
-    if getattr(settings.door, "legacy", False):
+    if settings.door.legacy_port:
         advice = "Find out with `landingzone doctor ACCOUNT` who still needs it, and switch it off when nobody does."
         yield Finding(
-            "legacy", Severity.WARNING, "The front door offers algorithms that are weak ([door] legacy).", advice
+            "legacy", Severity.WARNING, "A second port offers algorithms that are weak ([door] legacy_port).", advice
         )
     if settings.status.enabled and not ip_address(settings.status.host).is_loopback:
         found = f"Metrics are served on {settings.status.host}, without a password."

@@ -118,6 +118,11 @@ def serve_metrics_to_all(here: Installation) -> None:
     (here.settings.root / "landingzone.toml").chmod(0o600)
 
 
+def serve_old_systems(here: Installation) -> None:
+    (here.settings.root / "landingzone.toml").write_text("[door]\nlegacy_port = 2223\n")
+    (here.settings.root / "landingzone.toml").chmod(0o600)
+
+
 def want_more_room_than_there_is(here: Installation) -> None:
     (here.settings.root / "landingzone.toml").write_text("[limits]\nfree_mebibytes = 9_000_000_000\n")
 
@@ -186,6 +191,7 @@ PROBLEM, WARNING = Severity.PROBLEM, Severity.WARNING
         (damage_database, "database", PROBLEM, "damaged", "backup"),
         (open_settings, "settings", PROBLEM, "landingzone.toml", "chmod 600"),
         (serve_metrics_to_all, "settings", WARNING, "without a password", "127.0.0.1"),
+        (serve_old_systems, "settings", WARNING, "weak", "switch it off"),
         (want_more_room_than_there_is, "disk", PROBLEM, "uploads are refused", "Make room"),
         (want_more_sessions_than_files, "open_files", WARNING, "may open", "LimitNOFILE"),
         (step_back, "clock", PROBLEM, "stepped back", "NTP"),

@@ -50,6 +50,12 @@ class DoorSettings(_Section):
     resume_hours: float = Field(6, gt=0, description="How long a cut upload can be resumed.")
     settle_seconds: float = Field(10, ge=0, description="How long a file with an unexpected name waits for a rename.")
     remember_minutes: float = Field(10, gt=0, description="How long the view still shows what has landed.")
+    read_back: bool = Field(True, description="Whether an account may read what it has sent and what still waits.")
+    delete: bool = Field(True, description="Whether an account may take back what still waits.")
+    mkdir: Literal["refuse", "ignore"] = Field(
+        "refuse",
+        description="What becomes of a request to make a folder; `ignore`: it seems to work, for old programs.",
+    )
     drain_seconds: float = Field(30, ge=0, description="How long a stopping server lets uploads under way finish.")
 
 

@@ -102,6 +102,8 @@ class Jail(SFTPServer):
 
     def _open_for_reading(self, place: Place) -> Reading:
         entry = self._find(place)
+        if not place.folder and not self._receiving.settings.read_back:
+            raise Denied("What was sent cannot be read here. Its receipt will be in /receipts.")
         if entry.path is None:
             raise Denied("This file has already been taken into the import. Its receipt will be in /receipts.")
         return Reading(open_regular(entry.path), entry, _RECEIPT if place.folder else _FILE)
@@ -269,15 +271,19 @@ class Jail(SFTPServer):
         if place.folder or not place.name:
             raise Denied("Receipts and folders cannot be deleted.")
         entry = self._find(place)
+        if not self._receiving.settings.delete:
+            raise Denied("What was sent cannot be deleted here: send a newer file, or call the operator.")
         if entry.upload:
             self._receiving.discard(self.visitor, entry.upload)
         elif entry.landing:
             await self._receiving.withdraw(self.visitor, entry.landing)
 
     def mkdir(self, path: bytes, attrs: SFTPAttrs) -> None:  # noqa: ARG002 - asyncssh's signature
-        """Refused; the folders that are there are there already."""
+        """Refused, or ignored; the folders that are there are there already."""
         if normalise(path) in {b"/", b"/receipts"}:
             raise asyncssh.SFTPFileAlreadyExists("This folder is there already.")
+        if self._receiving.settings.mkdir == "ignore":
+            return
         raise Denied("Folders cannot be made here: put files into the top folder.")
 
     def rmdir(self, path: bytes) -> None:  # noqa: ARG002 - asyncssh's signature

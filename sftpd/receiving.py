@@ -90,6 +90,11 @@ class Receiving:
         self._mtimes: dict[str, float] = {}
         self._work: set[asyncio.Future[None]] = set()
 
+    @property
+    def settings(self) -> DoorSettings:
+        """Those that hold now."""
+        return self._settings
+
     def use(self, settings: DoorSettings) -> None:
         """From now on these hold."""
         self._settings = settings

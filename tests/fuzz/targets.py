@@ -5,11 +5,14 @@ every input that is kept, and each target for some seconds.
 """
 
 import base64
+import importlib.util
+import tempfile
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from keys.authorized_keys import ALWAYS_SO, AuthorizedKey, AuthorizedKeysError, RefusedLine, read_file, write_line
@@ -21,6 +24,12 @@ from landingzone.pattern import PatternError, check_pattern, is_temporary, overl
 from landingzone.zone import Mark, Upload
 from sftpd.refusal import Missing
 from sftpd.view import Place, normalise
+
+_spec = importlib.util.spec_from_file_location("sftp_session", Path(__file__).with_name("sftp_session.py"))
+assert _spec
+assert _spec.loader
+sftp_session = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(sftp_session)
 
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPwzrVBS2xw0BnIfHGkKBxVmFHkWVwVtPTNkkLIkFMG1 lisa@school"
 P256 = (
@@ -169,7 +178,46 @@ _PEM = (
     "-----END PUBLIC KEY-----\n"
 )
 
+
+def sftp_packets(data: bytes) -> None:
+    """A session answers in whole packets of known kinds, fails at nothing of its own, and tells no path."""
+    answered = sftp_session.talk(data)
+    assert b"The server failed" not in answered, "an error that nobody expected"
+    assert tempfile.gettempdir().encode() not in answered
+    while answered:
+        length = int.from_bytes(answered[:4])
+        assert 1 <= length <= len(answered) - 4
+        assert answered[4] in {2, 101, 102, 103, 104, 105, 201}
+        answered = answered[4 + length :]
+
+
+def _packets(*packets: bytes) -> bytes:
+    return b"".join(len(packet).to_bytes(4) + packet for packet in packets)
+
+
+def _string(text: bytes) -> bytes:
+    return len(text).to_bytes(4) + text
+
+
+_OPEN = b"\x03" + bytes(4) + _string(b"students.csv") + (0x1A).to_bytes(4) + bytes(4)
+_HANDLE = _string(bytes(4))
+
 TARGETS = {
+    "sftp_packets": Target(
+        sftp_packets,
+        (
+            _packets(
+                _OPEN, b"\x06" + bytes(4) + _HANDLE + bytes(8) + _string(b"student_id\n"), b"\x04" + bytes(4) + _HANDLE
+            ),
+            _packets(b"\x0b" + bytes(4) + _string(b"/"), b"\x0c" + bytes(4) + _HANDLE, b"\x0c" + bytes(4) + _HANDLE),
+            _packets(_OPEN, b"\x05" + bytes(4) + _HANDLE + bytes(8) + b"\xff" * 4, b"\x08" + bytes(4) + _HANDLE),
+            _packets(*(bytes([kind]) + bytes(4) + _string(b"/a") + bytes(4) for kind in range(3, 21))),
+            _packets(_OPEN, b"\x12" + bytes(4) + _string(b"students.csv") + _string(b"a.part")),
+            _packets(b"\xc8" + bytes(4) + _string(b"limits@openssh.com")),
+            _packets(_OPEN, b"\xc8" + bytes(4) + _string(b"fsync@openssh.com") + _HANDLE),
+        ),
+        ("posix-rename@openssh.com", "lsetstat@openssh.com", "/receipts", "students.csv"),
+    ),
     "key_line": Target(
         key_line,
         (

@@ -24,6 +24,7 @@ from landingzone.command import Installation
 from landingzone.errors import LandingZoneError
 from landingzone.landing import IdMaker
 from sftpd.jail import Jail
+from sftpd.refusal import Denied, Missing
 from sftpd.visitor import Visitor
 
 ACCOUNT = "springfield"
@@ -249,6 +250,23 @@ def test_a_name_that_cannot_land_is_refused_with_the_reason(
     with pytest.raises(LandingZoneError, match=reason):
         jail.open(b"/" + name, FXF_WRITE | FXF_CREAT | FXF_TRUNC, SFTPAttrs())
     assert list((here.settings.root / "uploads" / ACCOUNT).iterdir()) == []
+
+
+def test_an_account_may_do_what_the_policy_says(make_jail: Callable[..., Jail]) -> None:
+    async def go(jail: Jail) -> None:
+        file = jail.open(b"students.csv", FXF_WRITE | FXF_CREAT | FXF_TRUNC, SFTPAttrs())
+        jail.write(file, 0, b"student_id\n")
+        await jail.close(file)
+        assert jail.stat(b"/students.csv").size == 11
+        with pytest.raises(Denied, match="cannot be read"):
+            jail.open(b"students.csv", FXF_READ, SFTPAttrs())
+        with pytest.raises(Denied, match="cannot be deleted"):
+            await jail.remove(b"students.csv")
+        jail.mkdir(b"/export", SFTPAttrs())
+        with pytest.raises(Missing):
+            jail.stat(b"/export")
+
+    carry_out(make_jail(read_back=False, delete=False, mkdir="ignore"), go)
 
 
 def test_a_session_can_have_only_so_many_files_open(make_jail: Callable[..., Jail]) -> None:

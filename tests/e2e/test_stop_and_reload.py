@@ -159,6 +159,8 @@ def test_a_client_that_updates_its_host_keys_follows_a_rotation(own_service: Any
         updated = ("-o", "UpdateHostKeys=yes", "-o", f"HostKeyAlgorithms={first},{others}")
         assert client.sftp("ls", arguments=updated).returncode == 0
         for key in host_key.host_keys(root):
+            if key.kind == "ecdsa":  # offered to old systems only
+                continue
             assert key.public_key in known.read_text()
     assert host_key.promote(root, "ed25519").fingerprint == coming.fingerprint
     own_service.process.send_signal(signal.SIGHUP)

@@ -24,6 +24,10 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _SQLITE_FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")  # the second: the write-ahead log's index could not grow
 
 
+class DatabaseBusy(Exception):
+    """Another writer has kept a process of ours waiting too long."""
+
+
 class Database:
     """The control tables' and the account data's database.
 
@@ -125,6 +129,8 @@ def is_busy(error: BaseException | None) -> bool:
     """Whether the error, or one that it came from, says that another writer has kept us waiting too long."""
     while error is not None:
         original: Any = getattr(error, "orig", None) or error
+        if isinstance(original, DatabaseBusy):
+            return True
         if isinstance(original, sqlite3.Error) and getattr(original, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
             return True
         error = error.__cause__ or error.__context__

@@ -221,6 +221,12 @@ class Feed:
         return bool(self.fields)
 
     @property
+    def records_of(self) -> tuple["Feed", ...]:
+        """The feeds of which a file's rows may give records, its own first."""
+        given = {one.feed.name: one.feed for one in self.gives}
+        return (self, *given.values()) if self.has_table else tuple(given.values())
+
+    @property
     def required(self) -> tuple[Field, ...]:
         """The columns without which a row is rejected."""
         return tuple(field.numbered(1) if field.repeated else field for field in self.columns if field.required)

@@ -107,6 +107,9 @@ class ProcessorSettings(_Section):
         "native", description="How new files are noticed: the system's events, or polling on network filesystems."
     )
     stable_seconds: float = Field(5, ge=0, description="How long a file dropped in by hand must keep its size.")
+    large_mebibytes: int = Field(
+        8, ge=0, description="Files from this size on are compared while they are read, so that memory does not grow."
+    )
     receipt_days: int = Field(30, ge=1, description="How long receipts stay in the customer's view.")
 
 

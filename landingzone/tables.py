@@ -48,11 +48,13 @@ sources = sa.Table(
     sa.Column("standing_run", sa.String(48)),
     sa.Column("standing_sha256", sa.String(64)),
     sa.Column("standing_form", sa.String(64)),
+    sa.Column("rows_run", sa.Integer),
     sa.UniqueConstraint("account_id", "name"),
 )
 """`part_of`: the declared source whose `{school}` this one is of.
 
-`standing_*`: what the source stands at: the newest run applied, its file's hash, and a hash of how it was read."""
+`standing_*`: what the source stands at: the newest run applied, its file's hash, and a hash of how it was read.
+`rows_run`: serial of the run that has changed its rows last (0: an operator has); NULL before anything was applied."""
 
 keys = sa.Table(
     "keys",

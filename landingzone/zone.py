@@ -23,7 +23,7 @@ from landingzone.landing import IdMaker, Landing, check_name, moment_of
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
-FOLDERS = ("uploads", "inbox", "work", "archive", "receipts")
+FOLDERS = ("uploads", "inbox", "work", "archive", "receipts", "listings")
 RESERVE = ".reserve"
 
 
@@ -90,7 +90,7 @@ class Zone:
             self.folder(name, account).mkdir(mode=FOLDER_MODE, exist_ok=True)
 
     def folder(self, kind: str, account: str) -> Path:
-        """An account's folder of one kind (`uploads`, `inbox`, `work`, `archive`, `receipts`)."""
+        """An account's folder of one kind (one of FOLDERS)."""
         known = self._folders.get((kind, account))
         if known is None:
             known = self._folders[kind, account] = self.root / kind / account

@@ -5,8 +5,9 @@ A row says by number which run first saw it, last changed it, and ended it (deac
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
@@ -22,6 +23,9 @@ RETIRED = 0
 
 _WRITTEN_AT_ONCE = 50_000
 _SCHOOL = "school_id"
+_READ_AT_ONCE = 100_000
+_LOOKED_UP_AT_ONCE = 15_000
+"""Values of keys in one query: SQLite takes 32,766 parameters, PostgreSQL 65,535."""
 
 
 @lru_cache(maxsize=256)
@@ -63,15 +67,26 @@ def ensure_tables(db: Database, catalogue: Catalogue) -> None:
 
 def rows_of(tx: sa.Connection, feed: Feed, source_id: int) -> pl.DataFrame:
     """Every row of a source: the feed's fields (String), and `active` (Boolean)."""
+    return pl.concat([no_rows(feed), *pieces_of(tx, feed, source_id)])
+
+
+def pieces_of(tx: sa.Connection, feed: Feed, source_id: int) -> Iterator[pl.DataFrame]:
+    """The same in pieces, so that memory does not grow with the source."""
     table = table_of(feed)
-    active = sa.case((table.c.ended_run.is_(None), 1), else_=0)
-    query = sa.select(*(table.c[name] for name in feed.field_names), active.label("active"))
-    result = tx.execute(query.where(table.c.source_id == source_id))
-    assert result.cursor is not None
-    found = result.cursor.fetchall()  # plain tuples: a row object for each would cost half of the time
-    result.close()
-    schema: dict[str, type[pl.DataType]] = {**dict.fromkeys(feed.field_names, pl.String), "active": pl.Int64}
-    return pl.DataFrame(found, schema=schema, orient="row").with_columns(pl.col("active").cast(pl.Boolean))
+    yield from _frames(tx, _with_active(feed).where(table.c.source_id == source_id), feed)
+
+
+def rows_at(tx: sa.Connection, feed: Feed, source_id: int, keys: pl.DataFrame) -> pl.DataFrame:
+    """The rows of a source that have these keys: the feed's fields and `active`; in no order."""
+    table = table_of(feed)
+    wanted = sa.values(*(sa.column(name, sa.Text) for name in feed.key), name="wanted")
+    found = [no_rows(feed)]
+    for piece in keys.select(feed.key).iter_slices(_LOOKED_UP_AT_ONCE // len(feed.key)):
+        rows = wanted.data(piece.rows()).cte("wanted")
+        same = (table.c[name] == rows.c[name] for name in feed.key)
+        query = _with_active(feed).select_from(rows.join(table, sa.and_(table.c.source_id == source_id, *same)))
+        found += _frames(tx, query, feed)
+    return pl.concat(found)
 
 
 def no_rows(feed: Feed) -> pl.DataFrame:
@@ -102,6 +117,15 @@ def end(tx: sa.Connection, feed: Feed, source_id: int, run: int, keys: Rows) -> 
     _write(tx, statement, keys, _as_key(feed), by_run=run, of_source=source_id)
 
 
+def applied_to() -> sa.ColumnElement[bool]:
+    """Whether a source's rows count (a column of `sources`): something has been applied to them.
+
+    Before that they are a load under way: a first file's rows are written while it is still read, in transactions of
+    their own, and count from the one on that commits its outcome.
+    """
+    return sources.c.rows_run.is_not(None)
+
+
 def end_all(tx: sa.Connection, catalogue: Catalogue, source_ids: Iterable[int]) -> int:
     """Deactivate every row of retired sources; returns how many there were."""
     ids, ended = list(source_ids), 0
@@ -109,6 +133,7 @@ def end_all(tx: sa.Connection, catalogue: Catalogue, source_ids: Iterable[int]) 
         table = table_of(feed)
         active = sa.and_(table.c.source_id.in_(ids), table.c.ended_run.is_(None))
         ended += tx.execute(table.update().where(active).values(ended_run=RETIRED)).rowcount
+    tx.execute(sources.update().where(sources.c.id.in_(ids), applied_to()).values(rows_run=RETIRED))
     return ended
 
 
@@ -120,7 +145,7 @@ def active_counts(tx: sa.Connection, catalogue: Catalogue, account_id: int) -> d
         keys = (
             sa.select(*(table.c[name] for name in feed.key))
             .join(sources, sources.c.id == table.c.source_id)
-            .where(sources.c.account_id == account_id, table.c.ended_run.is_(None))
+            .where(sources.c.account_id == account_id, applied_to(), table.c.ended_run.is_(None))
             .distinct()
         )
         counts[feed.name] = tx.execute(sa.select(sa.func.count()).select_from(keys.subquery())).scalar_one()
@@ -130,7 +155,8 @@ def active_counts(tx: sa.Connection, catalogue: Catalogue, account_id: int) -> d
 def active_of_source(tx: sa.Connection, catalogue: Catalogue, account_id: int, source: str) -> int:
     """How many rows are active of a source and of its schools' sources, over all feeds."""
     own = sa.or_(sources.c.name == source, sources.c.part_of == source)
-    ids = list(tx.execute(sa.select(sources.c.id).where(sources.c.account_id == account_id, own)).scalars())
+    named = sa.select(sources.c.id).where(sources.c.account_id == account_id, applied_to(), own)
+    ids = list(tx.execute(named).scalars())
     return sum(active_count(tx, feed, source_id) for feed in kept_feeds(catalogue) for source_id in ids)
 
 
@@ -159,6 +185,58 @@ def schools_gone(tx: sa.Connection, changes: Iterable[Changes], source_id: int) 
         standing: dict[str, int] = dict(tx.execute(query.group_by(school)).tuples().all())
         gone |= {name: count for name, count in going.most_common() if name and count == standing.get(name)}
     return gone
+
+
+def discard_load(db: Database, feed: Feed, source_id: int) -> None:
+    """Remove every row of a source to which nothing has been applied: what a load that did not end well has left.
+
+    In several transactions, so that others get their turn in between.
+    """
+    table = table_of(feed)
+    first = table.c[feed.key[0]]
+    own = table.c.source_id == source_id
+    bound = sa.select(first).where(own).order_by(first).offset(_WRITTEN_AT_ONCE).limit(1)
+    applied = sa.exists().where(sources.c.id == source_id, applied_to())
+    with db.read() as tx:
+        if tx.execute(sa.select(first).where(own).limit(1)).first() is None:
+            return
+    while True:
+        with db.write() as tx:
+            last = tx.execute(bound).scalar()
+            some = own if last is None else sa.and_(own, first <= last)
+            tx.execute(table.delete().where(some, ~applied))
+        if last is None:
+            return
+
+
+def _with_active(feed: Feed) -> sa.Select[*tuple[Any, ...]]:
+    table = table_of(feed)
+    active = sa.case((table.c.ended_run.is_(None), 1), else_=0)
+    return sa.select(*(table.c[name] for name in feed.field_names), active.label("active"))
+
+
+def _frames(tx: sa.Connection, query: sa.Select[*tuple[Any, ...]], feed: Feed) -> Iterator[pl.DataFrame]:
+    schema: dict[str, type[pl.DataType]] = {**dict.fromkeys(feed.field_names, pl.String), "active": pl.Int64}
+    for found in _fetched(tx, query):
+        yield pl.DataFrame(found, schema=schema, orient="row").with_columns(pl.col("active").cast(pl.Boolean))
+
+
+def _fetched(tx: sa.Connection, query: sa.Select[*tuple[Any, ...]]) -> Iterator[Sequence[Any]]:
+    if tx.dialect.name != "sqlite":
+        with tx.execution_options(stream_results=True).execute(query) as result:
+            yield from result.partitions(_READ_AT_ONCE)
+        return
+    with tx.execute(query) as result:
+        assert result.cursor is not None
+        while found := result.cursor.fetchmany(_READ_AT_ONCE):  # plain tuples: a row object each costs half of the time
+            yield found
+
+
+def active_with(tx: sa.Connection, feed: Feed, source_id: int, field: str, value: str) -> int:
+    """How many active rows of a source have this value."""
+    table = table_of(feed)
+    query = sa.select(sa.func.count()).where(table.c.source_id == source_id, table.c.ended_run.is_(None))
+    return tx.execute(query.where(table.c[field] == value).select_from(table)).scalar_one()
 
 
 def _as_key(feed: Feed) -> dict[str, str]:

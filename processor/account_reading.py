@@ -9,7 +9,7 @@ from landingzone.account import Account
 from landingzone.feed import Feed
 from landingzone.kept_mapping import KeptMapping
 from landingzone.source import Source
-from processor.examination import Examined, examine
+from processor.examination import Examined, OnRows, examine
 from processor.validation import Options
 
 
@@ -27,7 +27,9 @@ class Reading:
     options: Options
     effective_date: dt.date
 
-    def examine(self, path: Path, *, name: str, feed: Feed, rejects_to: Path | None = None) -> Examined:
+    def examine(
+        self, path: Path, *, name: str, feed: Feed, rejects_to: Path | None = None, on_rows: OnRows | None = None
+    ) -> Examined:
         """Examine a file in this way. Raises UnreadableFile if it cannot be read as a whole."""
         return examine(
             path,
@@ -37,6 +39,7 @@ class Reading:
             options=self.options,
             effective_date=self.effective_date,
             rejects_to=rejects_to,
+            on_rows=on_rows,
         )
 
 

@@ -9,6 +9,8 @@ import contextlib
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +30,11 @@ class DamagedCopy(Exception):
 def staging_folder(zone: Zone, run: Run) -> Path:
     """Where an attempt writes its files before its outcome is committed."""
     return zone.work_folder(run.landing) / f".attempt-{run.attempt}"
+
+
+def spool_folder(zone: Zone, run: Run) -> Path:
+    """Where an attempt puts rows that are more than memory should hold."""
+    return zone.work_folder(run.landing) / f".spool-{run.attempt}"
 
 
 def drop_staging(zone: Zone, run: Run) -> None:
@@ -73,8 +80,10 @@ def keep(zone: Zone, run: Run, *, sha256: str | None) -> Path:
     _make_folders(folder)
     claimed = zone.claimed_path(landing)
     if claimed.is_file():
-        kept = archived_file(zone, landing)
-        if not kept.is_file():
+        kept, ahead = archived_file(zone, landing), _packed_ahead(zone, landing, sha256)
+        if not kept.is_file() and ahead.is_file():
+            ahead.rename(kept)
+        elif not kept.is_file():
             _compress(claimed, kept, sha256=sha256)
     staging = staging_folder(zone, run)
     with contextlib.suppress(FileNotFoundError):
@@ -84,6 +93,19 @@ def keep(zone: Zone, run: Run, *, sha256: str | None) -> Path:
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(zone.work_folder(landing))
     return folder
+
+
+@contextlib.contextmanager
+def packing_ahead(zone: Zone, landing: Landing, *, sha256: str) -> Iterator[None]:
+    """While something else is done with a claimed file, compress it beside, for `keep`; what fails here, that does."""
+
+    def pack() -> None:
+        with contextlib.suppress(OSError, DamagedCopy):
+            _compress(zone.claimed_path(landing), _packed_ahead(zone, landing, sha256), sha256=sha256)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="pack") as thread:
+        thread.submit(pack)
+        yield
 
 
 def restore(zone: Zone, landing: Landing) -> bool:
@@ -108,6 +130,10 @@ def sha256_of(path: Path) -> tuple[str, int]:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     with os.fdopen(descriptor, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
+
+
+def _packed_ahead(zone: Zone, landing: Landing, sha256: str | None) -> Path:
+    return zone.work_folder(landing) / f".{sha256}.zst"
 
 
 def _make_folders(folder: Path) -> None:

@@ -3,7 +3,8 @@
 Up to the commit in `bring_in` nothing has happened that counts; after it everything is written from the committed row.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -20,11 +21,12 @@ from processor import run as runs
 from processor import standing as standings
 from processor.account_reading import reading_of
 from processor.changes import Changes
+from processor.comparison import Comparison, Subject, comparison
 from processor.context import Context
 from processor.examination import UnreadableFile
 from processor.integrity import warnings_for
+from processor.listing import ListingDiffers
 from processor.receipt import Report
-from processor.reconcile import reconcile
 from processor.run import Outcome, Run, State
 from processor.standing import Standing
 from processor.verdict import Compared, Verdict
@@ -45,6 +47,7 @@ class Application:
         standing: what it stands at afterwards.
         ends_older: a full file makes older ones that are held or failed pointless.
         undone: the runs that the changes undo.
+        comparison: how the changes were found; it is told when they are applied.
     """
 
     source_id: int
@@ -52,6 +55,12 @@ class Application:
     standing: Standing
     ends_older: bool = False
     undone: Sequence[Run] = ()
+    comparison: Comparison | None = None
+
+    @property
+    def changes_rows(self) -> bool:
+        """Whether any row is changed."""
+        return any(not one.empty for one in self.changes)
 
 
 # The steps
@@ -72,9 +81,10 @@ def bring_in(here: Context, run: Run) -> None:
     _advance(here, run, State.CLAIMED)
     report = Report()
     try:
-        judged, application = _judge(here, run, report)
-        _commit(here, run, report, judged, application)
-    except runs.TakenOver:
+        with contextlib.ExitStack() as held:
+            judged, application = _judge(here, run, report, held)
+            _commit(here, run, report, judged, application)
+    except (runs.TakenOver, ListingDiffers):
         raise
     except Exception as error:
         if is_busy(error):
@@ -117,8 +127,8 @@ STEPS = (
 # What `bring_in` is made of
 
 
-def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Application | None]:
-    """Take the claimed file as far as it goes; nothing is applied yet."""
+def _judge(here: Context, run: Run, report: Report, held: contextlib.ExitStack) -> tuple[Verdict, Application | None]:
+    """Take the claimed file as far as it goes; nothing is applied yet. What is in use until the commit is `held`."""
     path = here.zone.claimed_path(run.landing)
     report.sha256, report.bytes = archive.sha256_of(path)
     report.resumed = _was_resumed(here, run)
@@ -149,8 +159,15 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
         return Verdict(Outcome.UNCHANGED), None
 
     staging = archive.fresh_staging(here.zone, run)
+    large = report.bytes >= here.settings.processor.large_mebibytes << 20
+    if large:
+        held.enter_context(archive.packing_ahead(here.zone, run.landing, sha256=report.sha256))
+    subject = Subject(here, run, source_id, mode, staging)
+    compared_by = held.enter_context(comparison(subject, feed.records_of, large=large))
     try:
-        found = reading.examine(path, name=run.file, feed=feed, rejects_to=staging / "rejects.csv")
+        found = reading.examine(
+            path, name=run.file, feed=feed, rejects_to=staging / "rejects.csv", on_rows=compared_by.on_rows
+        )
     except UnreadableFile as unreadable:
         return Verdict(Outcome.REJECTED, str(unreadable)), None
     found.tell(report, last_header=runs.header_of(last))
@@ -162,16 +179,11 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
     _advance(here, run, State.VALIDATED)
 
     with here.db.read() as tx:
-        rows = [account_data.rows_of(tx, records.feed, source_id) for records in found.records]
         newer = runs.days_since(tx, source_id, run) if late else []
     said = [records.but_for(newer) for records in found.records]
     report.days = said[0].days
-    changes = tuple(
-        reconcile(records, mode=mode, standing=standing) for records, standing in zip(said, rows, strict=True)
-    )
+    changes = compared_by.changes(said)
     changes[0].tell(report)
-    for one in changes:
-        one.save(staging)
     archive.fsync_staging(staging)
     _advance(here, run, State.RECONCILED)
     compared = Compared(
@@ -189,7 +201,9 @@ def _judge(here: Context, run: Run, report: Report) -> tuple[Verdict, Applicatio
     if judged.is_about("many_deactivated"):
         with here.db.read() as tx:
             judged = verdict.with_schools(judged, account_data.schools_gone(tx, changes, source_id))
-    application = Application(source_id, changes, before if late else after, ends_older=mode is Mode.FULL)
+    application = Application(
+        source_id, changes, before if late else after, ends_older=mode is Mode.FULL, comparison=compared_by
+    )
     return judged, application if judged.applies else None
 
 
@@ -236,7 +250,7 @@ def _commit(here: Context, run: Run, report: Report, judged: Verdict, applicatio
     report.hold = judged.hold.as_dict() if judged.hold else None
     if application is None:
         report.nothing_applied()
-    with here.db.write() as tx:
+    with _trusting(application), here.db.write() as tx:
         if application is not None:
             _apply(tx, run, application)
             feeds = {one.feed.name for one in application.changes}
@@ -252,6 +266,19 @@ def _commit(here: Context, run: Run, report: Report, judged: Verdict, applicatio
             bytes=report.bytes,
             report=report.as_dict(),
         )
+    if application is not None and application.comparison is not None:
+        application.comparison.applied(run.serial, changed=application.changes_rows)
+
+
+@contextlib.contextmanager
+def _trusting(application: Application | None) -> Iterator[None]:
+    """Where the database contradicts what is kept of a source, that is removed, and the run begins again."""
+    try:
+        yield
+    except sa.exc.IntegrityError as error:
+        if application is None or application.comparison is None or not application.comparison.distrust():
+            raise
+        raise ListingDiffers from error
 
 
 def _apply(tx: sa.Connection, run: Run, what: Application) -> None:
@@ -260,7 +287,9 @@ def _apply(tx: sa.Connection, run: Run, what: Application) -> None:
         account_data.change(tx, one.feed, what.source_id, run.serial, one.changed)
         account_data.change(tx, one.feed, what.source_id, run.serial, one.reactivated)
         account_data.end(tx, one.feed, what.source_id, run.serial, one.deactivated)
-    standings.set_to(tx, what.source_id, what.standing)
+    first = standings.rows_run(tx, what.source_id) is None
+    rows_run = run.serial if what.changes_rows or first else None
+    standings.set_to(tx, what.source_id, what.standing, rows_run=rows_run)
     runs.end_undone(tx, run, what.undone)
     if what.ends_older:
         runs.supersede_older(tx, run, what.source_id)

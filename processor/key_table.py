@@ -130,7 +130,8 @@ class KeyTable:
         """Make the table larger and place again what it held: all different, so that nothing need be compared.
 
         In the order of their slots each comes to its own slot, or to the next one after the entry before it. Those
-        that had gone round the end to the table's start, and those that would now, are entered one by one.
+        that had gone round the end to the table's start, those that would now, and those whose slot lies before what
+        an earlier piece has filled, where free slots may lie between, are entered one by one.
         """
         size = max(len(self._table) * (2 if len(self._table) < self._LARGE else 1.25), stop / self._full + 1)
         held = self._table[self._table >= 0]
@@ -143,14 +144,17 @@ class KeyTable:
             start[~round_the_end],
             *(rest[at : at + self._PLACED_AT_ONCE] for at in range(0, len(rest), self._PLACED_AT_ONCE)),
         ):
-            home = self._slots(ids)
+            behind = self._slots(ids) <= last
+            singly.append(ids[behind])
+            placed = ids[~behind]
+            home = self._slots(placed)
             order = np.argsort(home, kind="stable")
-            steps = np.arange(len(ids))
+            steps = np.arange(len(placed))
             slots = np.maximum.accumulate(np.maximum(home[order], last + 1 + steps) - steps) + steps
-            last = int(slots[-1]) if len(ids) else last
+            last = int(slots[-1]) if len(placed) else last
             inside = np.searchsorted(slots, len(self._table))
-            self._table[slots[:inside]] = ids[order[:inside]]
-            singly.append(ids[order[inside:]])
+            self._table[slots[:inside]] = placed[order[:inside]]
+            singly.append(placed[order[inside:]])
         left = np.concatenate(singly).astype(np.int64)
         self._enter(left, left.copy(), 0)
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from landingzone.feed import Feed, Kind
 from landingzone.tables import sources
-from processor.account_data import table_of
+from processor.account_data import applied_to, table_of
 
 _RANK = "{:06}"
 """How a source's place in the order is written before a value: of equal length, so that the least text is the first."""
@@ -76,7 +76,7 @@ def speaking(tx: sa.Connection, feed: Feed, account_id: int) -> list[int]:
         .outerjoin(
             declared, sa.and_(declared.c.account_id == sources.c.account_id, declared.c.name == sources.c.part_of)
         )
-        .where(sources.c.account_id == account_id, active)
+        .where(sources.c.account_id == account_id, applied_to(), active)
     )
     return [source for source, *_ in sorted(tx.execute(query), key=lambda row: (row[1], row[2]))]
 
@@ -84,9 +84,8 @@ def speaking(tx: sa.Connection, feed: Feed, account_id: int) -> list[int]:
 def ever_sent(tx: sa.Connection, feed: Feed, account_id: int) -> bool:
     """Whether any source has ever given a row of a feed, be it active or not."""
     rows = sa.exists().where(table_of(feed).c.source_id == sources.c.id)
-    return (
-        tx.execute(sa.select(sources.c.id).where(sources.c.account_id == account_id, rows).limit(1)).first() is not None
-    )
+    query = sa.select(sources.c.id).where(sources.c.account_id == account_id, applied_to(), rows)
+    return tx.execute(query.limit(1)).first() is not None
 
 
 def _rows(feed: Feed, spoken: Collection[int], names: Iterable[str]) -> sa.Select[*tuple[str, ...]]:

@@ -51,7 +51,22 @@ def of(tx: sa.Connection, source_id: int) -> Standing:
     return Standing(*tx.execute(query.where(sources.c.id == source_id)).one())
 
 
-def set_to(tx: sa.Connection, source_id: int, standing: Standing) -> None:
-    """Note what a source stands at from now on; in the transaction that applies it."""
-    values = {"standing_run": standing.run, "standing_sha256": standing.sha256, "standing_form": standing.form}
+def rows_run(tx: sa.Connection, source_id: int) -> int | None:
+    """The serial of the run that has changed a source's rows last; None before anything was applied to it."""
+    serial: int | None = tx.execute(sa.select(sources.c.rows_run).where(sources.c.id == source_id)).scalar_one()
+    return serial
+
+
+def set_to(tx: sa.Connection, source_id: int, standing: Standing, *, rows_run: int | None = None) -> None:
+    """Note what a source stands at from now on, and which run has changed its rows, in the transaction that applies it.
+
+    Without `rows_run` the rows are as they were.
+    """
+    values: dict[str, str | int | None] = {
+        "standing_run": standing.run,
+        "standing_sha256": standing.sha256,
+        "standing_form": standing.form,
+    }
+    if rows_run is not None:
+        values["rows_run"] = rows_run
     tx.execute(sources.update().where(sources.c.id == source_id).values(**values))

@@ -20,7 +20,6 @@ from enum import StrEnum
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from landingzone.feed import LANDING_DAY, Feed, Field, Kind
@@ -28,6 +27,7 @@ from processor import codes, rules
 from processor.distinct import DistinctIds
 from processor.duplicates import DIFFERENT, IDENTICAL, NEW, Repeats, Seen
 from processor.giving import Part, parts_of
+from processor.hashing import Hasher
 from processor.mapping import Mapping
 from processor.reading import Batch, Damage
 from processor.reading.table import shorten
@@ -36,9 +36,6 @@ from processor.records import Records
 _LINES_KEPT: Final = 20
 _FORMS_KEPT: Final = 5000
 """Different values of a field up to which lost leading zeros are looked for."""
-
-_SECOND_FAMILY: Final = 1000
-"""Seeds from here on give hashes that are independent of the first ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +166,7 @@ class Validator:
         self._rules = [rule for field in self._fields for rule in self._rules_of(field)] + self._rules_of_numbers()
         self._masks = [rule.suspect.alias(str(at)) for at, rule in enumerate(self._rules)]
         self._key = list(feed.key)
-        self._hashes = [
-            *(pl.col(name).hash(seed).alias(name) for seed, name in enumerate(self._names[1:])),
-            *(pl.col(name).hash(_SECOND_FAMILY + seed).alias(f"+{name}") for seed, name in enumerate(feed.key)),
-        ]
+        self._hasher = Hasher(self._names[1:], feed.key)
         self._no_rejects = pl.DataFrame(schema=_REJECT_SCHEMA)
         self._rows_decide = not feed.gives and not any(part.spread for kind in self._kinds for part in kind.parts)
         self._rows_decide |= not feed.has_table
@@ -539,16 +533,10 @@ class Validator:
         self, read: pl.DataFrame, values: pl.DataFrame
     ) -> tuple[pl.DataFrame, pl.DataFrame | None, int]:
         """Collapse identical rows and reject later rows of a key that came before with other details."""
-        hashes = values.select(self._hashes)
-        lines = values["line"].to_numpy()
-        found = self._seen.add(
-            key=_sum(hashes, self._key),
-            check=_sum(hashes, [f"+{name}" for name in self._key]),
-            row=_sum(hashes, self._names[1:]),
-            line=lines,
-        )
+        hashes = self._hasher.rows(values)
+        found = self._seen.add(key=hashes.key, check=hashes.check, row=hashes.row, line=values["line"].to_numpy())
         for name, seen in self._shared.items():
-            self._warn_shared(name, seen, values, hashes, found)
+            self._warn_shared(name, seen, values, hashes.columns, found)
         if found is None:
             return values, None, 0
         identical = pl.Series(found.status == IDENTICAL)
@@ -679,10 +667,7 @@ class _Kind:
         self.feed = feed
         self.parts = parts
         self._seen = None if unique else Seen()
-        self._hashes = [
-            *(pl.col(name).hash(seed).alias(name) for seed, name in enumerate(feed.field_names)),
-            *(pl.col(name).hash(_SECOND_FAMILY + seed).alias(f"+{name}") for seed, name in enumerate(feed.key)),
-        ]
+        self._hasher = Hasher(feed.field_names, feed.key)
         self.begin(all_kept=False)
 
     @classmethod
@@ -714,13 +699,8 @@ class _Kind:
         """Which records came before; None if all are new."""
         if self._seen is None or not records.height:
             return None
-        hashes = records.select(self._hashes)
-        return self._seen.add(
-            key=_sum(hashes, list(self.feed.key)),
-            check=_sum(hashes, [f"+{name}" for name in self.feed.key]),
-            row=_sum(hashes, list(self.feed.field_names)),
-            line=records["line"].to_numpy(),
-        )
+        hashes = self._hasher.rows(records)
+        return self._seen.add(key=hashes.key, check=hashes.check, row=hashes.row, line=records["line"].to_numpy())
 
     def take(self, records: pl.DataFrame) -> None:
         """These are given."""
@@ -763,14 +743,6 @@ def _damage_rows(damaged: tuple[Damage, ...]) -> pl.DataFrame:
         schema=_REJECT_SCHEMA,
         orient="row",
     )
-
-
-def _sum(hashes: pl.DataFrame, names: list[str]) -> npt.NDArray[np.uint64]:
-    """Hashes of several columns as one. Each column has a hash function of its own, so that order matters."""
-    total: npt.NDArray[np.uint64] = hashes[names[0]].to_numpy().copy()
-    for name in names[1:]:
-        total += hashes[name].to_numpy()
-    return total
 
 
 def _template(field: Field) -> str:

@@ -212,6 +212,25 @@ def test_keys_seen_are_found_again_where_all_pile_up_at_the_tables_end(
     assert again.first.tolist() == list(range(len(keys) + 1, 1, -1))
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32))
+def test_every_key_is_found_again_in_a_table_that_has_grown_piece_by_piece(seed: int) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(KeyTable, "_PLACED_AT_ONCE", 300)
+        patched.setattr(KeyTable, "_WENT_ROUND", 64)
+        rng = np.random.default_rng(seed)
+        keys = np.unique(rng.integers(0, 2**62, 6000).astype(np.uint64) * np.uint64(4))
+        rng.shuffle(keys)
+        table = KeyTable()
+        for first in range(0, len(keys), 500):
+            some = keys[first : first + 500]
+            assert table.enter(some, some).tolist() == list(range(first, first + len(some)))
+        assert table.find(keys, keys).tolist() == list(range(len(keys)))
+        assert set(table.find(keys + np.uint64(1), keys).tolist()) == {-1}
+        kept = KeyTable.of(tuple(array.copy() for array in table.arrays))
+        assert kept.find(keys[::-1], keys[::-1]).tolist() == list(range(len(keys)))[::-1]
+
+
 # --- a second reading of the rules, row by row in plain Python, to hold the first one against
 
 

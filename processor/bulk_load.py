@@ -31,6 +31,8 @@ from processor import bulk_writer
 from processor.account_data import table_of
 from processor.run import BEFORE_COMMIT, Run, TakenOver
 
+BUSY_MILLISECONDS = 30_000
+"""How long a batch waits for another writer."""
 _WAITING: Final = 4
 """Batches that wait to be written before reading has to wait."""
 
@@ -55,6 +57,7 @@ class BulkLoad:
         self._columns = {feed.name: feed.field_names for feed in feeds}
         self._order = {
             "database": str(database),
+            "busy_milliseconds": BUSY_MILLISECONDS,
             "ours": _ours(run, owner),
             "inserts": [_insert(feed, source_id, run.serial) for feed in feeds],
         }

@@ -20,7 +20,6 @@ HEAD: Final = struct.Struct("!HQ")
 """Before each batch: the number of its insert, and its length in bytes."""
 _PAUSE: Final = 0.005
 """Seconds between two transactions, in which others get their turn."""
-_BUSY_MILLISECONDS: Final = 30_000
 _CHECKPOINT_PAGES: Final = 16_000
 
 
@@ -32,7 +31,7 @@ def main(orders: IO[bytes], answers: IO[bytes]) -> int:
     """Write what comes in, and tell how it went: `done`, `taken over`, `busy`, `full`, or the kind of another error."""
     order = json.loads(orders.readline())
     try:
-        with _connected(order["database"]) as cursor:
+        with _connected(order["database"], order["busy_milliseconds"]) as cursor:
             while head := orders.read(HEAD.size):
                 if len(head) < HEAD.size:
                     return 1  # whoever sends has died
@@ -57,10 +56,10 @@ def main(orders: IO[bytes], answers: IO[bytes]) -> int:
 
 
 @contextlib.contextmanager
-def _connected(database: str) -> Iterator[Any]:
+def _connected(database: str, busy_milliseconds: int) -> Iterator[Any]:
     with adbc.connect(database, autocommit=True) as connection, connection.cursor() as cursor:
         for pragma in (
-            f"busy_timeout={_BUSY_MILLISECONDS}",
+            f"busy_timeout={busy_milliseconds:d}",
             "synchronous=NORMAL",  # the commit that makes the rows count has them on the disk, too
             f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
             "cache_size=-65536",

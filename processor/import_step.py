@@ -11,15 +11,15 @@ import sqlalchemy as sa
 import structlog
 
 from landingzone import landing_record
-from landingzone.account import Accounts
+from landingzone.account import Account, Accounts
 from landingzone.clock import iso, now
 from landingzone.db import is_busy, is_disk_full
-from landingzone.feed import Mode
+from landingzone.feed import Feed, Mode
 from landingzone.source import Source
 from processor import account_data, archive, receipt, reverting, verdict
 from processor import run as runs
 from processor import standing as standings
-from processor.account_reading import reading_of
+from processor.account_reading import Reading, reading_of
 from processor.changes import Changes
 from processor.comparison import Comparison, Subject, comparison
 from processor.context import Context
@@ -129,8 +129,7 @@ STEPS = (
 
 def _judge(here: Context, run: Run, report: Report, held: contextlib.ExitStack) -> tuple[Verdict, Application | None]:
     """Take the claimed file as far as it goes; nothing is applied yet. What is in use until the commit is `held`."""
-    path = here.zone.claimed_path(run.landing)
-    report.sha256, report.bytes = archive.sha256_of(path)
+    report.sha256, report.bytes = archive.sha256_of(here.zone.claimed_path(run.landing))
     report.resumed = _was_resumed(here, run)
     if run.request is not None and run.request["kind"] == "reject":
         return Verdict(Outcome.REJECTED, run.request["reason"]), None
@@ -158,18 +157,62 @@ def _judge(here: Context, run: Run, report: Report, held: contextlib.ExitStack) 
     if same_file and last is not None and receipt.repeat(last, report):
         return Verdict(Outcome.UNCHANGED), None
 
+    known = _Known(feed, source, source_id, account, reading, last, same_file=same_file, late=late)
+    judged, found = _compare(here, run, report, known, held)
+    if found is None or not judged.applies:
+        return judged, None
+    changes, compared_by = found
+    return judged, Application(
+        source_id, changes, before if late else after, ends_older=mode is Mode.FULL, comparison=compared_by
+    )
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a recognised file before it is read.
+
+    Attributes:
+        source_id: the source's number.
+        last: the run that the source stands at.
+        same_file: that was of the same bytes, read in the same way.
+        late: a newer file of the source has been applied already.
+    """
+
+    feed: Feed
+    source: Source
+    source_id: int
+    account: Account
+    reading: Reading
+    last: Run | None
+    same_file: bool
+    late: bool
+
+
+def _compare(
+    here: Context, run: Run, report: Report, known: _Known, held: contextlib.ExitStack
+) -> tuple[Verdict, tuple[Sequence[Changes], Comparison] | None]:
+    """Read and validate a file, and compare it with what its source stands at: the verdict, and what it would change.
+
+    Nothing is told of the changes if the verdict is given before they are looked for.
+    """
+    feed, mode = known.feed, Mode(known.source.mode)
     staging = archive.fresh_staging(here.zone, run)
     large = report.bytes >= here.settings.processor.large_mebibytes << 20
     if large:
         held.enter_context(archive.packing_ahead(here.zone, run.landing, sha256=report.sha256))
-    subject = Subject(here, run, source_id, mode, staging)
+    subject = Subject(here, run, known.source_id, mode, staging)
     compared_by = held.enter_context(comparison(subject, feed.records_of, large=large))
     try:
-        found = reading.examine(
-            path, name=run.file, feed=feed, rejects_to=staging / "rejects.csv", on_rows=compared_by.on_rows
+        found = known.reading.examine(
+            here.zone.claimed_path(run.landing),
+            name=run.file,
+            feed=feed,
+            rejects_to=staging / "rejects.csv",
+            on_rows=compared_by.on_rows,
         )
     except UnreadableFile as unreadable:
         return Verdict(Outcome.REJECTED, str(unreadable)), None
+    last = known.last
     found.tell(report, last_header=runs.header_of(last))
     _advance(here, run, State.READ)
     early = verdict.on_rows(feed, found, known_source=last is not None, last_header=runs.header_of(last))
@@ -179,7 +222,7 @@ def _judge(here: Context, run: Run, report: Report, held: contextlib.ExitStack) 
     _advance(here, run, State.VALIDATED)
 
     with here.db.read() as tx:
-        newer = runs.days_since(tx, source_id, run) if late else []
+        newer = runs.days_since(tx, known.source_id, run) if known.late else []
     said = [records.but_for(newer) for records in found.records]
     report.days = said[0].days
     changes = compared_by.changes(said)
@@ -189,22 +232,19 @@ def _judge(here: Context, run: Run, report: Report, held: contextlib.ExitStack) 
     compared = Compared(
         feed,
         mode,
-        source.empty_means,
+        known.source.empty_means,
         found,
         changes,
         resumed=report.resumed,
         last_read=runs.rows_read(last),
         confirmed=runs.positions_of(last),
-        same_file=same_file,
+        same_file=known.same_file,
     )
-    judged = verdict.on_changes(compared, account.guards(here.settings.guards), request=run.request)
+    judged = verdict.on_changes(compared, known.account.guards(here.settings.guards), request=run.request)
     if judged.is_about("many_deactivated"):
         with here.db.read() as tx:
-            judged = verdict.with_schools(judged, account_data.schools_gone(tx, changes, source_id))
-    application = Application(
-        source_id, changes, before if late else after, ends_older=mode is Mode.FULL, comparison=compared_by
-    )
-    return judged, application if judged.applies else None
+            judged = verdict.with_schools(judged, account_data.schools_gone(tx, changes, known.source_id))
+    return judged, (changes, compared_by)
 
 
 def _undo(here: Context, run: Run, report: Report) -> tuple[Verdict, Application]:

@@ -203,7 +203,7 @@ class Listing:
             shutil.rmtree(self._folder)
 
     def _identity(self, shows: int) -> list[Any]:
-        return [hashing.VERSION, self._feed.field_names, self._feed.key, shows]
+        return [hashing.VERSION, list(self._feed.field_names), list(self._feed.key), shows]
 
     def _add(self, rows: pl.DataFrame) -> None:
         hashes = self._hasher.rows(rows)

@@ -22,8 +22,8 @@ MOMENTS = {
     "recognise": ("processor.import_step", "_recognise"),
     "staging": ("processor.archive", "fresh_staging"),
     "examine": ("processor.account_reading", "examine"),
-    "reconcile": ("processor.import_step", "reconcile"),
-    "save_changes": ("processor.reconcile", "Changes.save"),
+    "reconcile": ("processor.comparison", "reconcile"),
+    "save_changes": ("processor.changes", "Changes.save"),
     "fsync_staging": ("processor.archive", "fsync_staging"),
     "add_rows": ("processor.account_data", "add"),
     "end_rows": ("processor.account_data", "end"),
@@ -34,6 +34,15 @@ MOMENTS = {
     "receipt": ("processor.receipt", "write"),
     "receipt_file": ("processor.receipt", "write_file"),
     "receipt_link": ("processor.receipt", "link_file"),
+}
+#: the same, of a large file, which is compared while it is read
+MOMENTS_OF_LARGE = {
+    "load": ("processor.bulk_load", "BulkLoad.add"),
+    "finish_load": ("processor.bulk_load", "BulkLoad.finish"),
+    "compare": ("processor.listing", "Listing.compare"),
+    "keys": ("processor.listing", "Listing._write_keys"),
+    "keep_listing": ("processor.listing", "Listing.save"),
+    "discard": ("processor.account_data", "discard_load"),
 }
 MOMENTS_OF_INTEREST = (
     *(f"after {name}" for name in MOMENTS if name not in {"receipt_file", "receipt_link"}),
@@ -75,7 +84,7 @@ def arm(when: str, name: str) -> None:
     if name.startswith("commit:"):
         arm_commit(when, name.partition(":")[2])
         return
-    module, path = MOMENTS[name]
+    module, path = (MOMENTS | MOMENTS_OF_LARGE)[name]
     *outer, last = path.split(".")
     owner = importlib.import_module(module)
     for part in outer:

@@ -214,7 +214,7 @@ def test_a_failed_run_can_be_retried_from_the_archive(
 ) -> None:
     landing = desk.night.land("students.csv", students(12))
     with monkeypatch.context() as broken:
-        broken.setattr("processor.import_step.reconcile", lambda *_a, **_k: 1 / 0)
+        broken.setattr("processor.comparison.reconcile", lambda *_a, **_k: 1 / 0)
         told = desk.take(landing)
     assert told["outcome"] == "failed"
     assert "ZeroDivision" not in json.dumps(told)

@@ -59,6 +59,46 @@ def test_a_run_whose_process_dies_ends_as_if_nothing_had_happened(
     assert [line.partition(",")[0] for line in rejects.splitlines()] == ['"line"', '""', '"5"']
 
 
+@pytest.mark.parametrize("day", [0, 1])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        *(f"{when} {name}" for name in DYING["MOMENTS_OF_LARGE"] for when in ("before", "after")),
+        *(f"{when} commit:applied" for when in ("before", "after")),
+    ],
+)
+def test_a_large_file_whose_process_dies_while_it_is_loaded_or_compared_is_imported_once(
+    night: Any, students: Callable[..., bytes], moment: str, day: int
+) -> None:
+    if day and moment.split(" ")[1] in {"load", "finish_load", "discard"}:
+        day = 0  # there is only one first load
+    files = [students(60), students(60, start=1003, phone={5: "not a phone"}, grade={9: "PK", 10: "PK"}), students(58)]
+    landings = {}
+    night.settings["LANDINGZONE_PROCESSOR__LARGE_MEBIBYTES"] = "0"
+    night.start(die_at=moment)
+    for number, content in enumerate(files):
+        if number == day:
+            night.armed.touch()
+        landing = night.land("students.csv", content)
+        landings[landing] = content
+        if number == day:
+            assert night.wait_for_death() == -9
+            night.armed.unlink()
+            night.start()
+        night.receipt(landing)
+    check_one_import(night, landings)
+    told = [night.receipt(landing) for landing in landings]
+    assert [one["outcome"] for one in told] == ["imported", "imported_with_rejects", "imported"]
+    names = ("read", "accepted", "added", "changed", "unchanged", "deactivated", "reactivated")
+    assert [[one["rows"][name] for name in names] for one in told] == [
+        [60, 60, 60, 0, 0, 0, 0],
+        [60, 59, 3, 2, 54, 3, 0],
+        [58, 58, 3, 3, 52, 5, 3],
+    ]
+    active = [row[0] for row in night.rows("students") if row[-1]]
+    assert active == [f"{number}" for number in range(1000, 1058)]
+
+
 def test_killed_at_random_moments_while_many_files_wait_every_file_is_imported_once(
     night: Any, students: Callable[..., bytes]
 ) -> None:

@@ -182,7 +182,7 @@ def schools_gone(tx: sa.Connection, changes: Iterable[Changes], source_id: int) 
         table = table_of(one.feed)
         school = table.c[_SCHOOL]
         query = sa.select(school, sa.func.count()).where(table.c.source_id == source_id, table.c.ended_run.is_(None))
-        standing: dict[str, int] = {name: count for name, count in tx.execute(query.group_by(school))}
+        standing = {row[0]: row[1] for row in tx.execute(query.group_by(school))}
         gone |= {name: count for name, count in going.most_common() if name and count == standing.get(name)}
     return gone
 

@@ -39,7 +39,8 @@ class InboxWatch:
     def __init__(self, inboxes: Path, kind: Literal["native", "polling"]) -> None:
         self._inboxes = inboxes
         self._kind = kind
-        self._accounts: queue.SimpleQueue[str] = queue.SimpleQueue()
+        # Not SimpleQueue: in CPython 3.11 its get waits for ever if a signal comes just as the time is up.
+        self._accounts: queue.Queue[str] = queue.Queue()
         self._observer: BaseObserver | None = None
 
     def start(self) -> None:
@@ -87,7 +88,7 @@ class InboxWatch:
 class _Handler(FileSystemEventHandler):
     """Puts names on a queue and does nothing else: an exception here would kill the observer."""
 
-    def __init__(self, inboxes: Path, accounts: "queue.SimpleQueue[str]") -> None:
+    def __init__(self, inboxes: Path, accounts: "queue.Queue[str]") -> None:
         self._depth = len(inboxes.parts)
         self._accounts = accounts
 

@@ -83,6 +83,7 @@ def two_sessions(client: Any, service: Any) -> str:
     with client.paramiko():
         done = client.ssh("-s", "sftp", input="")
         assert done.returncode != 0
+    service.wait_for("session.closed")
     assert client.sftp("ls").returncode == 0
     return str(done.stderr)
 

@@ -6,6 +6,7 @@ pandera and frictionless: validate only. Each measurement is a process of its ow
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import numpy as np
 import polars as pl
 
 ROUNDS = 3
+OURS = ("landingzone, first load", "landingzone, next day")
 
 
 def write_files(folder: Path, rows: int) -> tuple[Path, Path]:
@@ -121,6 +123,7 @@ def done(seconds: float, rows: int) -> None:
     """Tell the parent what was measured."""
     status = Path("/proc/self/status").read_text()  # ru_maxrss would begin with the parent's
     peak = int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    peak += resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # the process that writes a first load
     print(json.dumps({"seconds": seconds, "rows": rows, "peak_mib": peak}))
 
 
@@ -150,21 +153,35 @@ def main(rows: int) -> None:
                 stdout=subprocess.DEVNULL,
             )
             for label, what, where, file in (
-                ("landingzone, first load", "ours", root, first),
+                (OURS[0], "ours", root, first),
                 ("DuckDB read_csv -> table", "duckdb", folder, first),
-                ("landingzone, next day", "ours", root, second),
+                (OURS[1], "ours", root, second),
                 ("DuckDB read_csv -> table, next day", "duckdb", folder, second),
             ):
                 found.setdefault(label, []).append(measure(what, str(where), str(file)))
         found["pandas + pandera"] = [measure("pandera", name, str(first))]
         if rows <= 350_000:
             found["frictionless validate"] = [measure("frictionless", name, str(first))]
-    print(f"{rows:,} rows, {ROUNDS} rounds, medians")
+    tell(rows, found)
+
+
+def tell(rows: int, found: dict[str, list[dict[str, float]]]) -> None:
+    """Print the table, and each of ours as a ratio to its peers'."""
+    print(f"{rows:,} rows, {len(found[OURS[0]])} rounds, medians")
     print(f"{'':<38}{'rows/s':>12}{'seconds':>10}{'peak MiB':>10}")
+    speed = {}
     for label, runs in found.items():
         seconds = statistics.median(run["seconds"] for run in runs)
+        speed[label] = runs[0]["rows"] / seconds
         peak = max(run["peak_mib"] for run in runs)
-        print(f"{label:<38}{runs[0]['rows'] / seconds:>12,.0f}{seconds:>10.2f}{peak:>10,.0f}")
+        print(f"{label:<38}{speed[label]:>12,.0f}{seconds:>10.2f}{peak:>10,.0f}")
+    for ours, target in zip(OURS, (0.35, 0.6), strict=True):
+        duck = "DuckDB read_csv -> table" + (", next day" if "next day" in ours else "")
+        ratios = [f"{speed[ours] / speed[duck]:.2f} of DuckDB (target {target})"]
+        for peer, least in (("pandas + pandera", 4), ("frictionless validate", 40)):
+            if peer in speed:
+                ratios.append(f"{speed[ours] / speed[peer]:.2f} of {peer} (target {least})")
+        print(f"{ours}: {', '.join(ratios)}")
 
 
 if __name__ == "__main__":

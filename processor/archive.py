@@ -101,7 +101,7 @@ def packing_ahead(zone: Zone, landing: Landing, *, sha256: str) -> Iterator[None
 
     def pack() -> None:
         with contextlib.suppress(OSError, DamagedCopy):
-            _compress(zone.claimed_path(landing), _packed_ahead(zone, landing, sha256), sha256=sha256)
+            _compress(zone.claimed_path(landing), _packed_ahead(zone, landing, sha256), sha256=sha256, level=1)
 
     with ThreadPoolExecutor(1, thread_name_prefix="pack") as thread:
         thread.submit(pack)
@@ -144,12 +144,14 @@ def _make_folders(folder: Path) -> None:
         fsync_folder(folder.parent)
 
 
-def _compress(source: Path, target: Path, *, sha256: str | None) -> None:
+def _compress(source: Path, target: Path, *, sha256: str | None, level: int = 3) -> None:
     part = target.with_name(f".{target.name}.part")
     read = hashlib.sha256()
     try:
         with source.open("rb") as plain, _create(part) as packed:
-            with zstandard.ZstdCompressor(level=3, write_checksum=True).stream_writer(packed, closefd=False) as writer:
+            with zstandard.ZstdCompressor(level=level, write_checksum=True).stream_writer(
+                packed, closefd=False
+            ) as writer:
                 while piece := plain.read(_PIECE):
                     read.update(piece)
                     writer.write(piece)

@@ -33,6 +33,8 @@ from processor.run import BEFORE_COMMIT, Run, TakenOver
 
 BUSY_MILLISECONDS = 30_000
 """How long a batch waits for another writer."""
+_KEEP_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
+"""glibc: batches of equal size take the same memory again, or each costs thousands of page faults."""
 _WAITING: Final = 4
 """Batches that wait to be written before reading has to wait."""
 
@@ -69,6 +71,7 @@ class BulkLoad:
         """Start the other process."""
         self._process = subprocess.Popen(  # noqa: S603 - a module of ours
             [sys.executable, "-m", bulk_writer.__name__],
+            env={**os.environ, **_KEEP_MEMORY},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,

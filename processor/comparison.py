@@ -141,6 +141,8 @@ class FirstLoad:
         """See Comparison."""
         for file in self._files.values():
             file.close()
+        for listing in self._listings:
+            listing.prepare()  # while the last rows are being written
         self._load.finish()
         nothing = Placed(0)
         return tuple(

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 Hashes = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.int64]
-Ids = npt.NDArray[np.int32] | Numbers
+Ids = npt.NDArray[np.int32 | np.int64]
 
 
 class KeyTable:
@@ -59,6 +59,18 @@ class KeyTable:
         for piece in self._in_order_of_slots(key):
             self._enter(ids[piece], owners, start)
         return owners
+
+    def enter_new(self, key: Hashes, check: npt.NDArray[np.uint8]) -> None:
+        """Enter keys of which none is there yet, nor comes twice, each with the upper 8 bits of its check."""
+        start, stop = self._count, self._count + len(key)
+        self._make_room(stop)
+        self._key[start:stop], self._check[start:stop] = key, check
+        self._count = stop
+        ids = np.argsort(self._slots_of(key), kind="stable") + start
+        if stop > self._full * len(self._table):
+            self._grow(stop, also=ids)
+        else:
+            self._enter(ids, np.arange(start, stop), start)
 
     def find(self, key: Hashes, check: Hashes) -> Numbers:
         """The number of each key; -1 for those that are not there."""
@@ -118,23 +130,30 @@ class KeyTable:
         return slots
 
     def _store(self, start: int, stop: int, key: Hashes, check: Hashes) -> None:
-        if stop > len(self._key):
-            room = stop + (stop >> 5)
-            for array in (self._key, self._check):
-                array.resize(room, refcheck=False)
+        self._make_room(stop)
         self._key[start:stop] = key
         self._check[start:stop] = check >> np.uint64(56)
         self._count = stop
 
-    def _grow(self, stop: int) -> None:
-        """Make the table larger and place again what it held: all different, so that nothing need be compared.
+    def _make_room(self, stop: int) -> None:
+        if stop > len(self._key):
+            room = stop + (stop >> 5)
+            for array in (self._key, self._check):
+                array.resize(room, refcheck=False)
+
+    def _grow(self, stop: int, *, also: Ids | None = None) -> None:
+        """Make the table larger, and place again what it held, and `also` others: all different, so that nothing need
+        be compared. The others are in the order of their slots, roughly, as those held are.
 
         In the order of their slots each comes to its own slot, or to the next one after the entry before it. Those
         that had gone round the end to the table's start, those that would now, and those whose slot lies before what
         an earlier piece has filled, where free slots may lie between, are entered one by one.
         """
         size = max(len(self._table) * (2 if len(self._table) < self._LARGE else 1.25), stop / self._full + 1)
-        held = self._table[self._table >= 0]
+        held: Ids = self._table[self._table >= 0]
+        if also is not None:
+            held = np.concatenate((held, also))
+            held = held[np.argsort(self._slots(held), kind="stable")] if len(also) < len(held) else held
         del self._table  # so that the two never take room at once
         self._table = self._empty_table(int(size))
         start, rest = held[: self._WENT_ROUND], held[self._WENT_ROUND :]

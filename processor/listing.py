@@ -168,6 +168,12 @@ class Listing:
                 yield pl.read_ipc(self._folder / name)[self._ended[first:stop] - start]
             start += rows
 
+    def prepare(self) -> None:
+        """Do already what a first file's `save` would have to do: nothing is compared after this."""
+        self._active = np.ones(sum(len(key) for key, _, _ in self._fresh), np.bool_)
+        self._write_held()
+        self._enter_fresh()
+
     def save(self, shows: int) -> None:
         """Keep it with what has been compared, as the state after run `shows`. Raises OSError on a full disk."""
         for at, row in self._other:
@@ -213,10 +219,12 @@ class Listing:
             self._write_held()
 
     def _enter_fresh(self) -> None:
-        for key, check, _ in self._fresh:
-            self._keys.enter(key, check.astype(np.uint64) << np.uint64(56))
-        self._row = np.concatenate((self._row, *(row for _, _, row in self._fresh)))
+        if not self._fresh:
+            return
+        keys, checks, rows = (np.concatenate(parts) for parts in zip(*self._fresh, strict=True))
         self._fresh = []
+        self._keys.enter_new(keys, checks)
+        self._row = np.concatenate((self._row, rows))
 
     def _write_held(self) -> None:
         if self._held:

@@ -229,6 +229,11 @@ def test_every_key_is_found_again_in_a_table_that_has_grown_piece_by_piece(seed:
         assert set(table.find(keys + np.uint64(1), keys).tolist()) == {-1}
         kept = KeyTable.of(tuple(array.copy() for array in table.arrays))
         assert kept.find(keys[::-1], keys[::-1]).tolist() == list(range(len(keys)))[::-1]
+        again = KeyTable()
+        small = (keys >> np.uint64(56)).astype(np.uint8)
+        for first, stop in ((0, 10), (10, 4000), (4000, 4100), (4100, len(keys))):
+            again.enter_new(keys[first:stop], small[first:stop])
+        assert again.find(keys, keys).tolist() == list(range(len(keys)))
 
 
 # --- a second reading of the rules, row by row in plain Python, to hold the first one against

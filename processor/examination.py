@@ -3,8 +3,9 @@
 No database and no server, so that a dry run, the real run and the district's own program find the same.
 """
 
+import contextlib
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,8 @@ from landingzone.feed import Feed
 from landingzone.kept_mapping import KeptMapping
 from processor import mapping
 from processor.columns import notes as column_notes
-from processor.reading import OpenedFile, UnreadableFile, open_file
+from processor.pipeline import ahead, behind
+from processor.reading import Batch, OpenedFile, UnreadableFile, open_file
 from processor.receipt import REJECTS_SHOWN, Report
 from processor.records import Records
 from processor.reject_file import RejectFile
@@ -106,19 +108,24 @@ def examine(
         options: what the account has chosen.
         effective_date: the day of the landing in the account's time zone; by default today.
         rejects_to: where the reject file goes; it is made only if a row is rejected.
-        on_rows: takes the rows batch by batch, so that memory does not grow with the file (but for the keys).
+        on_rows: takes the rows batch by batch, so that memory does not grow with the file (but for the keys). It is
+            called in a thread, while the next batch is checked and the one after that is read.
 
     Raises UnreadableFile if the file as a whole cannot be read; its message is for the customer.
     """
     has_header = partial(mapping.looks_like_header, feed, kept=kept)
     widths = kept.widths or None if kept else None
-    with open_file(path, name=name, has_header=has_header, widths=widths) as opened:
+    with (
+        open_file(path, name=name, has_header=has_header, widths=widths) as opened,
+        contextlib.ExitStack() as held,
+    ):
         columns = mapping.resolve(feed, opened.header, opened.width, kept)
         options = replace(options or Options(), reject_limit=REJECTS_SHOWN)
         validator = Validator(feed, columns, options, effective_date=effective_date)
-        said = _Said(validator.feeds, on_rows)
+        said = _Said(validator.feeds, None if on_rows is None else held.enter_context(behind(on_rows)))
         if not columns.missing:
-            _check(opened, validator, rejects_to, said)
+            _check(opened, validator, rejects_to, said, large=on_rows is not None)
+            held.close()
         return Examined(
             header=opened.header,
             missing=columns.missing,
@@ -179,15 +186,18 @@ def _covered(feed: Feed, said: Sequence[Records], validator: Validator) -> pl.Da
     return pl.DataFrame({name: [validator.effective_date.isoformat()] for name in feed.days})
 
 
-def _check(opened: OpenedFile, validator: Validator, rejects_to: Path | None, said: _Said) -> None:
-    if rejects_to is None:
-        for batch in opened.batches():
-            said.add(validator.check(batch).records)
-        return
-    with RejectFile(rejects_to, opened.header, opened.width) as file:
-        for batch in opened.batches():
+def _check(opened: OpenedFile, validator: Validator, rejects_to: Path | None, said: _Said, *, large: bool) -> None:
+    with contextlib.ExitStack() as open_ones:
+        batches: Iterator[Batch] = opened.batches()
+        if large:
+            batches = open_ones.enter_context(contextlib.closing(ahead(batches)))
+        file = None
+        if rejects_to is not None:
+            file = open_ones.enter_context(RejectFile(rejects_to, opened.header, opened.width))
+        for batch in batches:
             checked = validator.check(batch)
-            file.add(checked.rejects)
+            if file is not None:
+                file.add(checked.rejects)
             said.add(checked.records)
 
 

@@ -88,6 +88,7 @@ def fill(tx: sa.Connection, database: Database, speakers: list[Speaker]) -> int:
         ended = [dict(zip(FEED.key, key, strict=True)) for key, (_, active) in speaker.rows.items() if not active]
         if ended:
             account_data.end(tx, FEED, source_id, 2, pl.DataFrame(ended))
+    tx.execute(sources.update().where(sources.c.account_id == account_id).values(rows_run=2))  # all that is applied
     return account_id
 
 

@@ -24,6 +24,7 @@ _REFUSED = {
     "command": "only internal-sftp is run here",
     "principals": "trust an authority with `landingzone keys ca add`",
 }
+_FIRST_YEAR = 1970
 _EXPIRY = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?(Z?)", re.ASCII)
 _OPTION = re.compile(r'([A-Za-z0-9][A-Za-z0-9-]{0,63})(?:="((?:[^"\\]|\\.)*)")?(,|$)', re.ASCII)
 _ANYWHERE = ("0.0.0.0/0", "::/0")
@@ -161,7 +162,7 @@ def _network(pattern: str) -> tuple[str, ...]:
 def _moment(text: str, zone: tzinfo) -> datetime:
     found = _EXPIRY.fullmatch(text)
     try:
-        if found is not None:
+        if found is not None and int(found[1]) >= _FIRST_YEAR:
             numbers = [int(part or 0) for part in found.groups()[:6]]
             own = datetime(*numbers, tzinfo=UTC if found[7] else zone)  # type: ignore[misc, arg-type]
             return own.astimezone(UTC)

@@ -24,7 +24,6 @@ _REFUSED = {
     "command": "only internal-sftp is run here",
     "principals": "trust an authority with `landingzone keys ca add`",
 }
-_FIRST_YEAR = 1970
 _EXPIRY = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?(Z?)", re.ASCII)
 _OPTION = re.compile(r'([A-Za-z0-9][A-Za-z0-9-]{0,63})(?:="((?:[^"\\]|\\.)*)")?(,|$)', re.ASCII)
 _ANYWHERE = ("0.0.0.0/0", "::/0")
@@ -99,7 +98,7 @@ def write_line(key: Key) -> str:
         options.append(f'from="{",".join(key.networks)}"')
     if key.opens_until is not None:
         moment = datetime.fromisoformat(key.opens_until).astimezone(UTC)
-        options.append(f'expiry-time="{moment:%Y%m%d%H%M%S}Z"')
+        options.append(f'expiry-time="{moment.year:04}{moment:%m%d%H%M%S}Z"')  # %Y gives the year 30 two digits
     label = "".join(char if char.isprintable() else " " for char in key.label).strip()
     return f"{','.join(options)} {key.public_key} {label}".rstrip()
 
@@ -162,7 +161,7 @@ def _network(pattern: str) -> tuple[str, ...]:
 def _moment(text: str, zone: tzinfo) -> datetime:
     found = _EXPIRY.fullmatch(text)
     try:
-        if found is not None and int(found[1]) >= _FIRST_YEAR:
+        if found is not None:
             numbers = [int(part or 0) for part in found.groups()[:6]]
             own = datetime(*numbers, tzinfo=UTC if found[7] else zone)  # type: ignore[misc, arg-type]
             return own.astimezone(UTC)

@@ -18,6 +18,7 @@ import stat
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import BinaryIO
 
 from landingzone.landing import IdMaker, Landing, check_name, moment_of
 
@@ -277,12 +278,18 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def create_file(path: Path) -> BinaryIO:
+    """Open a file to be written from its beginning, readable by nobody else; never through a symbolic link."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, FILE_MODE), "wb")
+
+
 def write_file(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: under another name, fsynced, renamed over what was there, folder fsynced."""
     part = path.with_name(f".{path.name}.part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
+    file = create_file(part)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

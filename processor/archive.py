@@ -12,12 +12,11 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
 
 import zstandard
 
 from landingzone.landing import Landing
-from landingzone.zone import FILE_MODE, FOLDER_MODE, Zone, fsync_folder
+from landingzone.zone import FILE_MODE, FOLDER_MODE, Zone, create_file, fsync_folder
 from processor.run import Run
 
 _PIECE = 1 << 20
@@ -117,7 +116,7 @@ def restore(zone: Zone, landing: Landing) -> bool:
         return False
     claimed.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     part = claimed.with_name(f".{landing.id}.part")
-    with kept.open("rb") as packed, _create(part) as plain:
+    with kept.open("rb") as packed, create_file(part) as plain:
         zstandard.ZstdDecompressor().copy_stream(packed, plain)
         plain.flush()
         os.fsync(plain.fileno())
@@ -148,7 +147,7 @@ def _compress(source: Path, target: Path, *, sha256: str | None, level: int = 3)
     part = target.with_name(f".{target.name}.part")
     read = hashlib.sha256()
     try:
-        with source.open("rb") as plain, _create(part) as packed:
+        with source.open("rb") as plain, create_file(part) as packed:
             with zstandard.ZstdCompressor(level=level, write_checksum=True).stream_writer(
                 packed, closefd=False
             ) as writer:
@@ -167,8 +166,3 @@ def _compress(source: Path, target: Path, *, sha256: str | None, level: int = 3)
 def _require_same(read: str, arrived: str | None) -> None:
     if arrived is not None and read != arrived:
         raise DamagedCopy
-
-
-def _create(path: Path) -> IO[bytes]:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.fdopen(os.open(path, flags, FILE_MODE), "wb")

@@ -125,8 +125,7 @@ class FirstLoad:
         self._load = load
         self._files = {feed.name: ChangesFile(subject.staging, feed) for feed in feeds}
         self._heights = dict.fromkeys(self._files, 0)
-        self._listings = [_listing(subject, feed) for feed in feeds]
-        self._by_feed = dict(zip(self._files, self._listings, strict=True))
+        self._listings = {feed.name: _listing(subject, feed) for feed in feeds}
         self.committed = False
 
     def on_rows(self, records: Records) -> None:
@@ -135,13 +134,13 @@ class FirstLoad:
         self._load.add(records.feed, records.rows)
         self._heights[name] += records.rows.height
         self._files[name].add("added", records.rows)
-        self._by_feed[name].compare(records.rows)
+        self._listings[name].compare(records.rows)
 
     def changes(self, said: Sequence[Records]) -> tuple[Changes, ...]:
         """See Comparison."""
         for file in self._files.values():
             file.close()
-        for listing in self._listings:
+        for listing in self._listings.values():
             listing.prepare()  # while the last rows are being written
         self._load.finish()
         nothing = Placed(0)
@@ -162,7 +161,7 @@ class FirstLoad:
     def applied(self, serial: int, *, changed: bool) -> None:  # noqa: ARG002 - as Comparison asks
         """See Comparison."""
         self.committed = True
-        for listing in self._listings:
+        for listing in self._listings.values():
             _save(listing, serial)
 
     def distrust(self) -> bool:
@@ -214,8 +213,7 @@ class _ByHash:
         self._subject, self._feed = subject, feed
         self.listing = self._load(shows)
         self._standing = self.listing.standing
-        nothing = account_data.no_rows(feed).drop("active")
-        self._spools = {name: Spool(folder, f"{feed.name}.{name}", nothing) for name in _CHANGES}
+        self._spools = {name: Spool(folder, f"{feed.name}.{name}") for name in _CHANGES}
         self._unchanged = 0
         self._phone = next((one.name for one in feed.fields if one.kind is Kind.PHONE and one.required), None)
         self._phones: list[pl.Series] = []
@@ -245,7 +243,7 @@ class _ByHash:
 
     def changes(self, tx: sa.Connection, records: Records) -> Changes:
         kept = self.listing.keep(records.kept)
-        spool = Spool(self._folder, f"{self._feed.name}.deactivated", account_data.no_rows(self._feed).drop("active"))
+        spool = Spool(self._folder, f"{self._feed.name}.deactivated")
         if records.keep_all:
             kept += self.listing.missing
         elif self._subject.mode is not Mode.DELTA:
@@ -278,7 +276,7 @@ class _ByHash:
             joined = rows.join(old.rename({other: f"old_{other}" for other in others}), on=key)
             if joined.height != rows.height:
                 raise ListingDiffers
-            beside = beside or Spool(self._folder, f"{self._feed.name}.{name}.old", joined.clear())
+            beside = beside or Spool(self._folder, f"{self._feed.name}.{name}.old")
             beside.add(joined)
         return beside or new
 

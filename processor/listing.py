@@ -9,7 +9,6 @@ to it. It is a cache: it says which run's state it shows, and is made anew from 
 
 import contextlib
 import json
-import os
 import shutil
 import zlib
 from collections.abc import Iterable
@@ -22,7 +21,7 @@ import numpy.typing as npt
 import polars as pl
 
 from landingzone.feed import Feed
-from landingzone.zone import FILE_MODE, FOLDER_MODE
+from landingzone.zone import FOLDER_MODE, create_file
 from processor import hashing
 from processor.hashing import Hasher
 from processor.key_table import Hashes, KeyTable, Numbers
@@ -193,7 +192,7 @@ class Listing:
             "segments": self._segments,
         }
         part = self._folder / ".listing.part"
-        with _create(part) as file:
+        with create_file(part) as file:
             file.write(json.dumps(header).encode() + b"\n")
             for array in arrays:
                 array.tofile(file)
@@ -235,7 +234,7 @@ class Listing:
         self._folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         name = f"keys.{self._run}.{self._made}.arrow"
         self._made += 1
-        with _create(self._folder / name) as file:
+        with create_file(self._folder / name) as file:
             keys.write_ipc(file, compression="lz4")
         return name, keys.height
 
@@ -262,8 +261,3 @@ def _checksum(arrays: Iterable[npt.NDArray[Any]]) -> int:
     for array in arrays:
         total = zlib.crc32(array.view(np.uint8).data, total)
     return total
-
-
-def _create(path: Path) -> BinaryIO:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.fdopen(os.open(path, flags, FILE_MODE), "wb")

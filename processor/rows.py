@@ -35,16 +35,14 @@ class Spool:
     Args:
         folder: where its files go; whoever gives it removes it.
         name: what they are called.
-        like: a frame without rows, of the columns that it will have.
     """
 
     _IN_MEMORY: Final = 250_000
     """Rows."""
 
-    def __init__(self, folder: Path, name: str, like: pl.DataFrame) -> None:
+    def __init__(self, folder: Path, name: str) -> None:
         self.height = 0
         self._folder, self._name = folder, name
-        self._like = like
         self._held: list[pl.DataFrame] = []
         self._rows_held = 0
         self._files: list[Path] = []
@@ -68,7 +66,3 @@ class Spool:
             yield from pl.read_ipc(path).iter_slices(n_rows)
         if self._held:
             yield from pl.concat(self._held).iter_slices(n_rows)
-
-    def frame(self) -> pl.DataFrame:
-        """All in one; for rows that are known to be few."""
-        return pl.concat([self._like, *self.iter_slices()])

@@ -14,7 +14,7 @@ import processor.recipients_cli
 import sftpd.cli
 import sftpd.door_cli
 import sftpd.hostkeys_cli
-from landingzone import accounts_cli, audit_cli, doctor_cli, feeds_cli, installation_cli
+from landingzone import accounts_cli, audit_cli, doctor_cli, feeds_cli, installation_cli, jobs_cli
 from landingzone.command import Installation, installation
 from landingzone.db import Database
 from landingzone.errors import LandingZoneError
@@ -103,6 +103,7 @@ for part in (
     keys.cli,
     audit_cli,
     doctor_cli,
+    jobs_cli,
     feeds_cli,
     sftpd.cli,
     sftpd.door_cli,

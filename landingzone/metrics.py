@@ -200,6 +200,13 @@ METRICS = (
         parts=_PROCESSOR,
         known=OUR_FAULTS,
     ),
+    _counter(
+        "jobs",
+        "What the import does by itself now and then, by how it ended; `waits`: it could not be begun.",
+        "job",
+        "outcome",
+        parts=_PROCESSOR,
+    ),
 )
 """Every metric of our own; beside them prometheus-client exports `process_*` (CPU, memory, descriptors, start)."""
 
@@ -298,6 +305,8 @@ class Metrics(Collector):
                 self.count("run_waits", 1, why)
             case "run.taken_over":
                 pass
+            case "job.done" | "job.failed" | "job.waits":
+                self.count("jobs", 1, str(event.get("job")), name.removeprefix("job."))
             case "processor.scan_failed":
                 self.count("scans_failed", 1, why)
             case "scan.late":

@@ -241,6 +241,20 @@ login_attempts = sa.Table(
 )
 """Recent login attempts, see landingzone.login_attempt; `digest` says which are the same but for their time."""
 
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("due_at", sa.String(24), nullable=False),
+    sa.Column("owner", sa.String(128)),
+    sa.Column("lease_until", sa.String(24)),
+    sa.Column("started_at", sa.String(24)),
+    sa.Column("ended_at", sa.String(24)),
+    sa.Column("outcome", sa.String(16)),
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
+)
+"""What is done now and then, once over all nodes, see landingzone.job; `owner` holds it until `lease_until`."""
+
 penalties = sa.Table(
     "penalties",
     metadata,

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from landingzone.clock import iso, now
+from landingzone.job import Work
 from landingzone.landing import moment_of
 from landingzone.zone import Zone, fsync_folder, link_file, write_file
 from processor.receipt_text import as_text
@@ -106,14 +107,20 @@ def write(zone: Zone, run: Run, *, as_latest: bool) -> None:
     fsync_folder(folder)
 
 
-def remove_old(zone: Zone, *, days: int) -> None:
-    """Remove receipts from the customers' view after their time; the archive keeps them. `latest-*` stay."""
-    limit = now() - timedelta(days=days)
+def remove_old(zone: Zone, *, days: int, work: Work) -> int:
+    """Remove receipts from the customers' view after their time; the archive keeps them. `latest-*` stay.
+
+    Returns how many files are gone.
+    """
+    limit, removed = now() - timedelta(days=days), 0
     for account in zone.accounts_with("receipts"):
+        work.go_on()
         for path in zone.receipts_folder(account).iterdir():
             landing = _LANDED.match(path.name)
             if landing and moment_of(landing[0]) < limit:
                 path.unlink(missing_ok=True)
+                removed += 1
+    return removed
 
 
 def body(run: Run) -> dict[str, Any]:

@@ -13,22 +13,24 @@ import structlog
 from landingzone.db import Database, is_disk_full
 from landingzone.errors import LandingZoneError
 from landingzone.feed import load_catalogue
+from landingzone.job import Jobs
 from landingzone.metrics import Metrics
 from landingzone.settings import Settings
 from landingzone.source import Sources
 from landingzone.zone import FILE_MODE, Zone
-from processor import account_data, receipt
+from processor import account_data
 from processor.context import Context, owner_name
 from processor.durable import Durable
 from processor.durable_steps import durable_steps, wait_for_room
 from processor.inbox_watch import InboxWatch
 from processor.intake import Intake
 from processor.processor_status import ProcessorStatus
+from processor.upkeep import jobs_of
 
 log = structlog.get_logger()
 
 _REQUESTED_EVERY = 1.0
-_SWEEP_EVERY = 3600.0
+_JOBS_END_WITHIN = 5.0
 _LOCK_TRIES = 60
 
 
@@ -82,9 +84,12 @@ def serve(settings: Settings, db: Database, metrics: Metrics) -> None:
     log.info("processor.started", node=settings.node, workers=settings.processor.workers)
     status = ProcessorStatus(here, watch, metrics, lock=lock.fileno())
     status.start()
+    jobs = Jobs(db, jobs_of(here), owner=here.owner)
+    jobs.start()
     _work(here, Intake(here, durable), watch, stopping, status)
     log.info("processor.stopping")
     status.stop()
+    jobs.stop(seconds=_JOBS_END_WITHIN)
     watch.stop()
     durable.stop(drain_seconds=int(settings.door.drain_seconds))
     log.info("processor.stopped")
@@ -117,7 +122,7 @@ def hold_node_lock(settings: Settings) -> IO[bytes]:
 
 def _work(here: Context, intake: Intake, watch: InboxWatch, stopping: threading.Event, status: ProcessorStatus) -> None:
     settings = here.settings.processor
-    next_scan = next_requested = next_sweep = 0.0
+    next_scan = next_requested = 0.0
     while not stopping.is_set():
         try:
             present = time.monotonic()
@@ -132,9 +137,6 @@ def _work(here: Context, intake: Intake, watch: InboxWatch, stopping: threading.
             if present >= next_requested:
                 intake.take_requested()
                 next_requested = present + _REQUESTED_EVERY
-            if present >= next_sweep:
-                receipt.remove_old(here.zone, days=settings.receipt_days)
-                next_sweep = present + _SWEEP_EVERY
             for account in watch.wait(min(0.5, settings.rescan_seconds)):
                 intake.scan_account(account)
         except Exception as error:

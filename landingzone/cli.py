@@ -10,11 +10,21 @@ import typer
 
 import keys.cli
 import processor.cli
+import processor.due_cli
 import processor.recipients_cli
 import sftpd.cli
 import sftpd.door_cli
 import sftpd.hostkeys_cli
-from landingzone import accounts_cli, audit_cli, doctor_cli, feeds_cli, installation_cli, jobs_cli
+from landingzone import (
+    accounts_cli,
+    audit_cli,
+    broadcasts_cli,
+    calendar_cli,
+    doctor_cli,
+    feeds_cli,
+    installation_cli,
+    jobs_cli,
+)
 from landingzone.command import Installation, installation
 from landingzone.db import Database
 from landingzone.errors import LandingZoneError
@@ -105,11 +115,14 @@ for part in (
     doctor_cli,
     jobs_cli,
     feeds_cli,
+    calendar_cli,
+    broadcasts_cli,
     sftpd.cli,
     sftpd.door_cli,
     sftpd.hostkeys_cli,
     processor.cli,
     processor.recipients_cli,
+    processor.due_cli,
 ):
     part.mount(app)
 

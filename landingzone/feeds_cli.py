@@ -92,7 +92,14 @@ def expect(
     name: Annotated[str, typer.Option(help="What the source is called; by default after the pattern.")] = "",
     mode: Annotated[Mode | None, typer.Option(help="What the file says about rows that it does not list.")] = None,
     priority: Annotated[int, typer.Option(help="Of several sources of one record the lowest is asked first.")] = 100,
-    due: Annotated[str, typer.Option(metavar="HH:MM", help="When it is to come, in the account's time zone.")] = "",
+    due: Annotated[
+        str,
+        typer.Option(
+            metavar="TIMES",
+            help="By when it is to come, in the account's time zone: 06:30 (Monday to Friday), 'Mon-Thu 06:00, Fri "
+            "07:00', 'daily 06:30', learned (from the last weeks), none.",
+        ),
+    ] = "",
     empty_is_good_news: Annotated[
         bool, typer.Option("--empty-is-good-news", help="A file without rows means that there are none.")
     ] = False,

@@ -135,6 +135,18 @@ class GuardSettings(_Section):
     )
 
 
+class ArrivalSettings(_Section):
+    """The watch over files that are due."""
+
+    due: Literal["learned", "none"] = Field(
+        "learned",
+        description="By when a source is due that has no time of its own: learned from its last weeks, or not.",
+    )
+    broadcast_minutes: float = Field(
+        30, ge=0, description="How long before a broadcast it is told that something for it is not in."
+    )
+
+
 class LogSettings(_Section):
     """Logging."""
 
@@ -182,6 +194,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     processor: ProcessorSettings = ProcessorSettings()
     guards: GuardSettings = GuardSettings()
+    arrivals: ArrivalSettings = ArrivalSettings()
     log: LogSettings = LogSettings()
     status: StatusSettings = StatusSettings()
     feeds: dict[str, dict[str, Any]] = Field(

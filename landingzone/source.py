@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from landingzone import audit
 from landingzone.clock import iso, now
 from landingzone.db import Database
+from landingzone.due import canonical
 from landingzone.errors import LandingZoneError
 from landingzone.feed import Catalogue, Feed, Mode
 from landingzone.kept_mapping import KeptMapping
@@ -37,7 +38,7 @@ class Source:
         feed: the name of the feed it holds.
         mode: what the file says about rows that it does not list (full, delta, events).
         priority: of several sources of one record the lowest number is asked first.
-        due: the time by which it is to come, HH:MM in the account's time zone; empty if none is set.
+        due: by when it is to come, as landingzone.due reads it, in the account's time zone; empty: as the settings say.
         mapping: the account's own mapping of its columns, if one is kept.
         part_of: name of the declared source whose pattern has made this one; None for a declared or default source.
         empty_means: what a file without rows says: `held` (nobody knows), or `nothing` (no rows is good news).
@@ -119,7 +120,8 @@ class Sources:
     ) -> Source:
         """Declare a source, or change what is declared of it.
 
-        Raises PatternError for an unusable pattern, SourceError if another source's pattern could match the same file.
+        Raises PatternError for an unusable pattern, DueError for an unusable due time, SourceError if another source's
+        pattern could match the same file.
         """
         checked = check_pattern(pattern)
         source = Source(
@@ -128,7 +130,7 @@ class Sources:
             feed=feed.name,
             mode=(mode or feed.mode).value,
             priority=priority,
-            due=_check_due(due),
+            due=canonical(due),
             empty_means=empty_means,
         )
         if (feed.mode is Mode.EVENTS) is not (source.mode == Mode.EVENTS):
@@ -146,7 +148,7 @@ class Sources:
             account_id = _account_id(tx, account)
             self._put(tx, account_id, source)
             schools = sa.and_(sources.c.account_id == account_id, sources.c.part_of == source.name)
-            same = {"pattern": pattern, "mode": source.mode, "priority": priority, "due": source.due}
+            same = {"pattern": pattern, "mode": source.mode, "priority": priority, "due_rule": source.due}
             tx.execute(sources.update().where(schools).values(**same, empty_means=empty_means))
             details = {
                 "pattern": pattern,
@@ -204,7 +206,7 @@ class Sources:
             "feed": source.feed,
             "mode": source.mode,
             "priority": source.priority,
-            "due": source.due,
+            "due_rule": source.due,
             "mapping": source.mapping.as_dict() if source.mapping else sa.null(),
             "part_of": source.part_of,
             "empty_means": source.empty_means,
@@ -234,7 +236,7 @@ _QUERY = (
         sources.c.feed,
         sources.c.mode,
         sources.c.priority,
-        sources.c.due,
+        sources.c.due_rule.label("due"),
         sources.c.mapping,
         sources.c.part_of,
         sources.c.empty_means,
@@ -256,10 +258,3 @@ def _account_id(tx: sa.Connection, account: str) -> int:
     if found is None:
         raise SourceError(f"There is no account {account!r}. `landingzone accounts list` shows all.")
     return found
-
-
-def _check_due(due: str) -> str:
-    hours, colon, minutes = due.partition(":")
-    if due and not (colon and hours.isdigit() and minutes.isdigit() and int(hours) < 24 and int(minutes) < 60):  # noqa: PLR2004 - a clock
-        raise SourceError(f"{due!r} is not a time of day; write it as 06:30.")
-    return f"{int(hours):02}:{int(minutes):02}" if due else ""

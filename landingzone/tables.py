@@ -49,9 +49,12 @@ sources = sa.Table(
     sa.Column("standing_sha256", sa.String(64)),
     sa.Column("standing_form", sa.String(64)),
     sa.Column("rows_run", sa.Integer),
+    sa.Column("due_rule", sa.String(255), nullable=False, server_default=""),
     sa.UniqueConstraint("account_id", "name"),
 )
 """`part_of`: the declared source whose `{school}` this one is of.
+
+`due_rule`: see landingzone.due. `due` is what the version before kept of it, and is read no more.
 
 `standing_*`: what the source stands at: the newest run applied, its file's hash, and a hash of how it was read.
 `rows_run`: serial of the run that has changed its rows last (0: an operator has); NULL before anything was applied."""
@@ -223,6 +226,31 @@ runs = sa.Table(
 
 `owner` is the process that works on it, checked when its data commits; `request` what an operator asked this attempt
 for; `report` the receipt's body."""
+
+no_school = sa.Table(
+    "no_school",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), index=True),
+    sa.Column("first_day", sa.String(10), nullable=False),
+    sa.Column("last_day", sa.String(10), nullable=False),
+    sa.Column("reason", sa.String(100), nullable=False, server_default=""),
+    sa.Column("added_at", sa.String(24), nullable=False),
+    sa.Column("added_by", sa.String(255), nullable=False),
+)
+"""Days on which nothing is due, in the account's time zone; without `account_id` of all accounts."""
+
+broadcasts = sa.Table(
+    "broadcasts",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("times", sa.String(255), nullable=False),
+    sa.Column("feeds", sa.JSON, nullable=False),
+    sa.UniqueConstraint("account_id", "name"),
+)
+"""When messages go out that are made from an account's data; `times` as landingzone.due reads them."""
 
 login_attempts = sa.Table(
     "login_attempts",

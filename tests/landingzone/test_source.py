@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landingzone.command import Installation
+from landingzone.due import DueError
 from landingzone.errors import LandingZoneError
 from landingzone.feed import Mode
 from landingzone.kept_mapping import KeptMapping
@@ -96,7 +97,7 @@ def test_patterns_that_could_take_the_same_file_are_refused(district: Installati
     with pytest.raises(SourceError, match="one source only"):
         expect(district, "students_east.csv", "staff")
     expect(district, "students-{date}.csv", name="late")
-    with pytest.raises(SourceError, match="06:30"):
+    with pytest.raises(DueError, match="06:30"):
         expect(district, "x.csv", due="half past six")
 
 

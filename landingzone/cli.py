@@ -69,24 +69,27 @@ def init(context: typer.Context) -> None:
 
 @app.command()
 def serve(
-    context: typer.Context, port: Annotated[int | None, typer.Option(help="TCP port of the front door.")] = None
+    context: typer.Context,
+    port: Annotated[int | None, typer.Option(help="TCP port of the front door.")] = None,
+    doors: Annotated[int, typer.Option(min=1, max=64, help="Front doors, which share the port.")] = 1,
+    processors: Annotated[int, typer.Option(min=1, max=64, help="Processors, which share the work.")] = 1,
 ) -> None:
-    """Run the front door and the processor together, until SIGTERM."""
-    from landingzone import log
+    """Run front doors and processors together, one of each unless told otherwise, until SIGTERM."""
+    from landingzone import log, parts
     from landingzone import serve as service
 
-    here = installation(context)
+    here = installation(context).with_given(door={"port": port})
     here.db.migrate()
     log.configure(here.settings.log, service="serve")
-    root = ["--root", str(here.settings.root)]
-    door = [*root, "sftpd", *(["--port", str(port)] if port is not None else [])]
-    parts = {"sftpd": door, "processor": [*root, "processor"]}
-    drain = here.settings.door.drain_seconds
+    with parts.held_port(here.settings.door, doors) as held:
+        commands = parts.commands(here.settings, doors=doors, processors=processors, port=held or port)
+        drain = here.settings.door.drain_seconds
 
-    def check() -> None:
-        _ = Installation(**here.given).settings
+        def check() -> None:
+            _ = Installation(**here.given).settings
 
-    code = service.serve(parts, drain_seconds=drain, renewed_by_restart=("processor",), check=check)
+        by_restart = tuple(name for name in commands if name.startswith("processor"))
+        code = service.serve(commands, drain_seconds=drain, renewed_by_restart=by_restart, check=check)
     raise typer.Exit(code)
 
 

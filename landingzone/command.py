@@ -25,6 +25,11 @@ class Installation:
     def __init__(self, root: Path | None = None, **given: Any) -> None:  # noqa: ANN401 - settings, checked there
         self.given = {**given, **({"root": root} if root is not None else {})}
 
+    def with_given(self, **given: Any) -> "Installation":  # noqa: ANN401 - settings, checked there
+        """The same with settings of the command line; None, also within a section, says nothing."""
+        sections = {n: {k: v for k, v in s.items() if v is not None} for n, s in given.items() if isinstance(s, dict)}
+        return Installation(**{**self.given, **{n: v for n, v in {**given, **sections}.items() if v not in (None, {})}})
+
     @cached_property
     def settings(self) -> Settings:
         """The settings of this process."""

@@ -24,9 +24,12 @@ _QUIET = ("asyncssh", "alembic", "dbos", "watchdog", "paramiko", "asyncio", "sql
 Note = Callable[[Mapping[str, Any]], None]
 
 
-def configure(settings: LogSettings, *, service: str, stream: TextIO | None = None, note: Note | None = None) -> None:
+def configure(
+    settings: LogSettings, *, service: str, node: str = "", stream: TextIO | None = None, note: Note | None = None
+) -> None:
     """Set up structlog and the standard library's logging for this process, once, in main.
 
+    Each line says the `service` and, where several processes of one may write, its `node`.
     `note` gets every event of ours, also those below the level that is written: metrics count them.
     """
     out = stream or sys.stderr
@@ -44,7 +47,7 @@ def configure(settings: LogSettings, *, service: str, stream: TextIO | None = No
     handler.setFormatter(
         formatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _service(service), render],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _service(service, node), render],
         )
     )
     root = logging.getLogger()
@@ -111,9 +114,11 @@ def frames(error: BaseException) -> list[str]:
     return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in found[-12:]]
 
 
-def _service(name: str) -> Processor:
+def _service(name: str, node: str) -> Processor:
     def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event.setdefault("service", name)
+        if node:
+            event.setdefault("node", node)
         return event
 
     return add

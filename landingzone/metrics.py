@@ -114,7 +114,10 @@ REFUSED_UPLOADS = (
 )
 CUT_UPLOADS = ("connection_lost", "server_stopped")
 OUR_FAULTS = ("disk_full", "internal")
-WATCHED_EVENTS = (("door.error", "none"), ("landing.not_noted", "none"))
+WATCHED_EVENTS = (
+    *(("door.error", "none"), ("landing.not_noted", "none")),
+    *(("proxy.refused", why) for why in ("missing", "malformed", "late", "cut", "crowded_out")),
+)
 
 METRICS = (
     _gauge("build_info", "Always 1; the version is the label.", "version", parts=BOTH),

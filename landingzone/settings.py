@@ -8,7 +8,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -33,6 +33,11 @@ class SettingsError(LandingZoneError):
     exit_code = 2
 
 
+def _networks(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Networks in CIDR notation, as they are compared; raises ValueError for what is none."""
+    return tuple(str(ip_network(network.strip())) for network in given)
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,6 +49,13 @@ class DoorSettings(_Section):
     port: int = Field(2222, ge=0, le=65535, description="TCP port; 0 takes a free one.")
     legacy_port: int = Field(
         0, ge=0, le=65535, description="Second port, for old systems: SHA-1, CBC, NIST's curves. 0: there is none."
+    )
+    share_port: bool = Field(
+        False, description="Let several front doors of this host listen on the same port; the system spreads clients."
+    )
+    proxy_networks: tuple[str, ...] = Field(
+        (),
+        description="TCP balancers' networks (CIDR): connections from there must begin with a PROXY header, v1 or v2.",
     )
     login_seconds: float = Field(30, gt=0, description="Time a client has to log in.")
     keepalive_seconds: float = Field(30, gt=0, description="Interval of keepalive messages to a silent client.")
@@ -57,6 +69,25 @@ class DoorSettings(_Section):
         description="What becomes of a request to make a folder; `ignore`: it seems to work, for old programs.",
     )
     drain_seconds: float = Field(30, ge=0, description="How long a stopping server lets uploads under way finish.")
+
+    @field_validator("proxy_networks")
+    @classmethod
+    def _networks(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        return _networks(given)
+
+    def is_balancer(self, address: str) -> bool:
+        """Whether a connection from that address comes through a balancer, which says whose it is.
+
+        >>> DoorSettings(proxy_networks=("192.0.2.0/24",)).is_balancer("::ffff:192.0.2.1")
+        True
+        """
+        try:
+            known = ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        if isinstance(known, IPv6Address) and known.ipv4_mapped is not None:
+            known = known.ipv4_mapped
+        return any(known in ip_network(network) for network in self.proxy_networks)
 
 
 class LimitSettings(_Section):
@@ -94,7 +125,7 @@ class LimitSettings(_Section):
     @field_validator("exempt_networks")
     @classmethod
     def _networks(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(str(ip_network(network.strip())) for network in given)
+        return _networks(given)
 
 
 class ProcessorSettings(_Section):

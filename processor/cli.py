@@ -47,15 +47,19 @@ def mount(app: typer.Typer) -> None:
     accounts.command("show")(show_account)
 
 
-def processor(context: typer.Context) -> None:
+def processor(
+    context: typer.Context,
+    node: Annotated[str | None, typer.Option(help="Stable name of this process.", show_default=False)] = None,
+    status_port: Annotated[int | None, typer.Option(help="TCP port of its metrics.", show_default=False)] = None,
+) -> None:
     """Run the import step alone: watch the inboxes, import, write receipts."""
     from landingzone import log
     from landingzone.metrics import Metrics, Part
     from processor.service import serve
 
-    here = installation(context)
+    here = installation(context).with_given(node=node, status={"processor_port": status_port})
     metrics = Metrics(Part.PROCESSOR)
-    log.configure(here.settings.log, service="processor", note=metrics.note)
+    log.configure(here.settings.log, service="processor", node=here.settings.node, note=metrics.note)
     serve(here.settings, here.db, metrics)
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from landingzone.command import Installation, installation
+from landingzone.command import installation
 
 
 def mount(app: typer.Typer) -> None:
@@ -16,6 +16,11 @@ def sftpd(
     context: typer.Context,
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default=False)] = None,
     port: Annotated[int | None, typer.Option(help="TCP port; 0 takes a free one.", show_default=False)] = None,
+    share_port: Annotated[
+        bool | None, typer.Option("--share-port", help="Listen beside other front doors of this host on that port.")
+    ] = None,
+    node: Annotated[str | None, typer.Option(help="Stable name of this process.", show_default=False)] = None,
+    status_port: Annotated[int | None, typer.Option(help="TCP port of its metrics.", show_default=False)] = None,
 ) -> None:
     """Serve the front door alone, without the import step, until SIGTERM."""
     import uvloop
@@ -25,11 +30,9 @@ def sftpd(
     from sftpd.server import run
 
     here = installation(context)
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    if given:
-        door = here.settings.door.model_copy(update=given)
-        here = Installation(**{**here.given, "door": door})
+    door = {"host": host, "port": port, "share_port": share_port}
+    here = here.with_given(node=node, door=door, status={"door_port": status_port})
     here.db.migrate()
     metrics = Metrics(Part.DOOR)
-    log.configure(here.settings.log, service="sftpd", note=metrics.note)
+    log.configure(here.settings.log, service="sftpd", node=here.settings.node, note=metrics.note)
     uvloop.run(run(here, metrics=metrics))

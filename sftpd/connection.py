@@ -72,6 +72,7 @@ class Connection(asyncssh.SSHServer):
         self._connections = connections
         self._session = secrets.token_hex(6)
         self._peer = ""
+        self._balancers_own = False
         self._account = ""
         self._offered: dict[tuple[str, str], OfferedKey] = {}
         self._turned_away: str | None = None
@@ -90,6 +91,7 @@ class Connection(asyncssh.SSHServer):
         )  # each key may be asked for, and shown
         peer = conn.get_extra_info("peername")
         self._peer = str(peer[0]) if peer else ""
+        self._balancers_own = bool(conn.get_extra_info("balancers_own"))
         self.network = network_of(self._peer)
         if seconds := self._penalty():
             self._turn_away("penalty", seconds=seconds)
@@ -268,6 +270,8 @@ class Connection(asyncssh.SSHServer):
         refused = [key for key in self._offered.values() if key.refusal]
         account = next((user for (user, _), key in self._offered.items() if key.refusal != Refusal.UNKNOWN_ACCOUNT), "")
         reason = self._turned_away or self._why_outside(exc)
+        if self._balancers_own and reason == "nothing_said":  # it looks whether anybody is here, every few seconds
+            return
         if self._turned_away or not refused:
             self._reception.refused.note(address=self._peer, account=account, reason=reason)
             seconds = round(time.monotonic() - self.began, 1)

@@ -26,6 +26,7 @@ from sftpd.connection import ENDED_SESSIONS, Connection
 from sftpd.expectation import Expectation
 from sftpd.host_key import load_host_keys
 from sftpd.jail import Jail
+from sftpd.proxy_gate import ProxyGate
 from sftpd.receiving import Receiving
 from sftpd.reception import Reception
 from sftpd.room import Rooms
@@ -39,7 +40,7 @@ WATCH_SECONDS = 0.4
 """How often the database is asked who may no longer be inside; a session ends within two seconds."""
 NOTE_SECONDS = 5
 """How long the note on a landing waits for the database, which an import may keep busy; then the file lands without."""
-NEEDS_RESTART = ("host", "port", "legacy_port")
+NEEDS_RESTART = ("host", "port", "legacy_port", "share_port")
 """Settings of the door that a reload does not change."""
 LINGER_SECONDS = 0.5
 """How long a stopping server waits after the last change: a client that closed its upload may want to rename it."""
@@ -108,9 +109,12 @@ class Door:
             **self._changeable(legacy=legacy),
             **(LEGACY if legacy else STANDARD),
         )
+        how = {"backlog": 1024, "reuse_port": self.settings.share_port}
+        gate = ProxyGate(lambda: self.settings, lambda: self.reception.limits.unauthenticated, **how)
+        come = {"tunnel": gate} if self.settings.proxy_networks else how
         try:
             return await asyncssh.listen(
-                self.settings.host, port, options=options, server_factory=self._connection, backlog=1024
+                self.settings.host, port, options=options, server_factory=self._connection, **come
             )
         except OSError as error:
             raise DoorError(f"Cannot listen on {self.settings.host}:{port}: {error.strerror}.") from None
@@ -139,6 +143,8 @@ class Door:
         for acceptor, options in zip(self._acceptors, changed, strict=False):  # the second only if there is one
             acceptor.update(**options)
         restart = [name for name in NEEDS_RESTART if getattr(before, name) != getattr(fresh.door, name)]
+        if bool(before.proxy_networks) is not bool(fresh.door.proxy_networks):
+            restart.append("proxy_networks")
         _log.info("door.reloaded", needs_restart=restart)
 
     async def keep_house(self) -> None:

@@ -95,6 +95,10 @@ class Transport(Packets):
                 return False
         return await super().validate_public_key(username, key_data, msg, signature)
 
+    def never_begun(self) -> None:
+        """It was made for a connection that is gone before its first byte."""
+        self._cancel_login_timer()
+
     # What the client does not read
 
     def pause_writing(self) -> None:

@@ -150,8 +150,8 @@ class LandedFile:
 class Service:
     """The service as a process of its own, on a free port, its JSON log in a file.
 
-    `part` is the command that is started: `sftpd`, or `serve` for the whole. `account` is the one that is meant where
-    none is named; `log_from` the line of the log from which on it is this test's.
+    `part` is the command that is started: `sftpd`, or `serve` for the whole, with its options. `account` is the
+    one that is meant where none is named; `log_from` the line of the log from which on it is this test's.
     """
 
     root: Path
@@ -173,7 +173,7 @@ class Service:
             "LANDINGZONE_LOG__FORMAT": "json",
             **self.settings,
         }
-        command = [sys.executable, "-m", "landingzone", "--root", str(self.root), self.part]
+        command = [sys.executable, "-m", "landingzone", "--root", str(self.root), *self.part.split()]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         opened = self.wait_for("door.opened", count=seen + 1, seconds=START_SECONDS)
@@ -232,7 +232,7 @@ class Service:
 
         Waits until there are `count`.
         """
-        look = self._receipts if self.part == "serve" else self._inbox
+        look = self._receipts if self.part.startswith("serve") else self._inbox
         until = time.monotonic() + seconds
         while len(found := look(account or self.account)) < count and time.monotonic() < until:
             time.sleep(0.02)

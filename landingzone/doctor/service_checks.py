@@ -23,6 +23,8 @@ _FILES_BESIDE = 200
 """Open files of the front door beside those of its connections."""
 _OLDEST_ASYNCSSH = (2, 24, 1)
 _BANNER_SECONDS = 5.0
+_PROXY_LOCAL = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
+"""The PROXY header, version 2, of who speaks for itself."""
 
 
 def database(settings: Settings, *, thorough: bool) -> Iterator[Finding]:
@@ -124,6 +126,8 @@ def front_door(settings: Settings) -> Iterator[Finding]:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(door.host, door.host)  # noqa: S104 - compared
     try:
         with socket.create_connection((host, door.port), timeout=_BANNER_SECONDS) as connection:
+            if door.is_balancer(connection.getsockname()[0]):
+                connection.sendall(_PROXY_LOCAL)
             greeting = connection.recv(255)
     except OSError as error:
         found = f"Nobody answers at port {door.port} ({error.strerror or type(error).__name__})."

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -22,6 +23,7 @@ from keys.public_key import PublicKey, PublicKeyError, holds_private_key
 from landingzone.landing import MAX_NAME_BYTES, IdMaker, Landing, NameRefused, check_name
 from landingzone.pattern import PatternError, check_pattern, is_temporary, overlap
 from landingzone.zone import Mark, Upload
+from sftpd.proxy_header import MAX_BLOCK, SIGNATURE, ProxyHeaderError, parse_proxy_header
 from sftpd.refusal import Missing
 from sftpd.view import Place, normalise
 
@@ -127,6 +129,23 @@ def pattern(data: bytes) -> None:
         assert overlap(first, second), (first, second, name)
 
 
+def proxy_header(data: bytes) -> None:
+    """A header is read whole or refused, never waited for without end; what follows it changes nothing."""
+    try:
+        found = parse_proxy_header(data)
+    except ProxyHeaderError:
+        return
+    if found is None:
+        assert len(data) < MAX_BLOCK
+        return
+    assert 0 < found.length <= min(len(data), MAX_BLOCK)
+    assert 0 <= found.port <= 65535
+    if found.address:
+        ip_address(found.address)
+    assert parse_proxy_header(data[: found.length]) == found
+    assert parse_proxy_header(data[: found.length - 1]) is None
+
+
 def _check_told(text: str, data: bytes) -> None:
     """A refusal is a sentence, and repeats nothing of what may be a key."""
     assert 10 < len(text) < LONGEST_TEXT, text
@@ -203,6 +222,18 @@ _OPEN = b"\x03" + bytes(4) + _string(b"students.csv") + (0x1A).to_bytes(4) + byt
 _HANDLE = _string(bytes(4))
 
 TARGETS = {
+    "proxy_header": Target(
+        proxy_header,
+        (
+            b"PROXY TCP4 192.0.2.7 192.0.2.1 50000 22\r\nSSH-2.0-x",
+            b"PROXY TCP6 2001:db8::7 2001:db8::1 50000 22\r\n",
+            b"PROXY UNKNOWN\r\n",
+            SIGNATURE + b"\x21\x11\0\x13" + bytes(12) + b"\x04\0\x04abcd",
+            SIGNATURE + b"\x21\x21\0\x24" + bytes(36),
+            SIGNATURE + b"\x20\0\0\0",
+        ),
+        ("PROXY TCP4 ", "PROXY TCP6 ", "PROXY UNKNOWN", "192.0.2.7", " 65535"),
+    ),
     "sftp_packets": Target(
         sftp_packets,
         (

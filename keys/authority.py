@@ -109,7 +109,7 @@ class Authorities:
 
         Raises KeyStoreError if it is trusted so already, AccountError if there is no such account.
         """
-        with self._db.write() as tx:
+        with audit.changing(self._db) as tx:
             number = account_id(tx, account) if account is not None else None
             for known in _authorities(tx, certificate_authorities.c.fingerprint == key.fingerprint):
                 if known.removed_at is None and known.account in {account, None}:
@@ -138,7 +138,7 @@ class Authorities:
     def remove(self, which: str, *, reason: str = "", actor: str) -> Authority:
         """Trust an authority no longer, by number or fingerprint: all its certificates open no more."""
         _check(reason)
-        with self._db.write() as tx:
+        with audit.changing(self._db) as tx:
             one = _pick(tx, which)
             if one.removed_at is not None:
                 raise KeyStoreError(f"Authority {one.id} was removed on {one.removed_at} by {one.removed_by}.")
@@ -168,7 +168,7 @@ class Authorities:
             value = _check_serial(value)
         if kind is Revoked.FINGERPRINT and not value.startswith("SHA256:"):
             raise KeyStoreError("A fingerprint begins with SHA256:.")
-        with self._db.write() as tx:
+        with audit.changing(self._db) as tx:
             one = _pick(tx, which)
             row = {"ca_fingerprint": one.fingerprint, "kind": kind.value, "value": value}
             table = certificate_revocations
@@ -193,7 +193,7 @@ class Authorities:
     def lift(self, number: int, *, actor: str) -> Revocation:
         """Take a revocation back; raises KeyStoreError if there is none of that number that holds."""
         table = certificate_revocations
-        with self._db.write() as tx:
+        with audit.changing(self._db) as tx:
             held = _revocations(tx, table.c.id == number, table.c.lifted_at.is_(None))
             if not held:
                 raise KeyStoreError(f"No revocation {number} holds. `landingzone keys ca revocations` shows all.")

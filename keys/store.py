@@ -66,7 +66,7 @@ class Keys:
         behind us; AccountError if there is no such account.
         """
         wanted = parse_networks(networks)
-        with self._db.write() as tx:
+        with audit.changing(self._db) as tx:
             key_id = self._add(
                 tx, account, key, label=label, expires_at=expires_at, networks=wanted, again=again, actor=actor
             )
@@ -81,7 +81,7 @@ class Keys:
         with `all_or_none` nothing is added then.
         """
         added, there, refused = [], [], []
-        with self._db.write() as tx:
+        with audit.changing(self._db) as tx:
             number = account_id(tx, account)
             for one in lines:
                 same = (table.c.account_id == number, table.c.fingerprint == one.key.fingerprint)
@@ -125,7 +125,7 @@ class Keys:
                 "The new key would expire before the overlap ends: give it more time, or none to expire."
             )
         wanted = parse_networks(networks)
-        with self._db.write() as tx:
+        with audit.changing(self._db) as tx:
             rotation.settle(tx, at=at)
             number = account_id(tx, account)
             opening = [one for one in select(tx, table.c.account_id == number) if one.closed(at) is None]
@@ -179,7 +179,7 @@ class Keys:
         with self._db.read() as tx:
             if not rotation.overdue(tx, at=now()):
                 return 0
-        with self._db.write() as tx:
+        with audit.changing(self._db) as tx:
             return rotation.settle(tx, at=now())
 
     @classmethod
@@ -257,7 +257,7 @@ class Keys:
         """Close the door for a key of an account, by number or fingerprint; raises KeyStoreError if it is closed."""
         if len(reason) > _LONGEST_REASON:
             raise KeyStoreError(f"The reason may have {_LONGEST_REASON} characters.")
-        with self._db.write() as tx:
+        with audit.changing(self._db) as tx:
             key = pick(tx, account, which)
             if key.revoked_at is not None:
                 raise KeyStoreError(f"Key {key.id} was revoked on {key.revoked_at} by {key.revoked_by}.")
@@ -318,7 +318,8 @@ class Keys:
         if recent and same_place and key.new_in_rotation is None:
             return
         used = {"last_used_at": iso(at), "last_used_from": address[:64], "last_used_client": client[:255]}
-        with self._db.write() as tx:
+        counted = key.new_in_rotation is not None  # its last use shuts the old keys
+        with audit.changing(self._db) if counted else self._db.write() as tx:
             tx.execute(table.update().where(table.c.id == key.id).values(used))
             if key.new_in_rotation is not None:
                 rotation.count_use(tx, key.new_in_rotation, at=at)

@@ -85,7 +85,7 @@ class Accounts:
             raise AccountError(
                 f"{time_zone!r} is not a time zone; use an IANA name such as America/New_York."
             ) from None
-        with self._db.write() as tx:
+        with audit.changing(self._db) as tx:
             if self._find(tx, name):
                 raise AccountError(f"There is an account {name} already.")
             tx.execute(accounts.insert().values(name=name, title=title, time_zone=time_zone, created_at=iso(now())))
@@ -96,7 +96,7 @@ class Accounts:
         """The account of that name; raises AccountError if there is none."""
         account = self.find(name)
         if account is None:
-            raise AccountError(f"There is no account {name!r}. `landingzone accounts list` shows all.")
+            raise AccountError(_MISSING.format(name))
         return account
 
     def find(self, name: str) -> Account | None:
@@ -111,10 +111,10 @@ class Accounts:
 
     def set_enabled(self, name: str, enabled: bool, *, actor: str) -> Account:
         """Open or close the door for all keys of an account; its files and data stay."""
-        with self._db.write() as tx:
+        with audit.changing(self._db) as tx:
             account = self._find(tx, name)
             if account is None:
-                raise AccountError(f"There is no account {name!r}. `landingzone accounts list` shows all.")
+                raise AccountError(_MISSING.format(name))
             if account.enabled is not enabled:
                 disabled_at = None if enabled else iso(now())
                 tx.execute(accounts.update().where(accounts.c.id == account.id).values(disabled_at=disabled_at))
@@ -131,16 +131,12 @@ class Accounts:
         if unknown:
             known = ", ".join(["strict_alt_phone", *GuardSettings.model_fields])
             raise AccountError(f"There is no option {unknown.pop()!r}. There are: {known}.")
-        kept = {**self.get(name).options, **options}
-        kept = {option: value for option, value in kept.items() if value is not None}
-        try:
-            strict = TypeAdapter(bool).validate_python(kept.get("strict_alt_phone", False))
-            guards = GuardSettings(**{option: value for option, value in kept.items() if option != "strict_alt_phone"})
-        except ValidationError as wrong:
-            told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in wrong.errors(include_input=False))
-            raise AccountError(f"Option {told}.") from None
-        values = guards.model_dump(exclude_unset=True) | ({"strict_alt_phone": True} if strict else {})
-        with self._db.write() as tx:
+        with audit.changing(self._db) as tx:
+            account = self._find(tx, name)
+            if account is None:
+                raise AccountError(_MISSING.format(name))
+            kept = {**account.options, **options}
+            values = _checked({option: value for option, value in kept.items() if value is not None})
             tx.execute(accounts.update().where(accounts.c.name == name).values(options=values))
             audit.record(tx, actor=actor, action="account.options", account=name, options=values)
         return self.get(name)
@@ -151,4 +147,16 @@ class Accounts:
         return Account(*row) if row else None
 
 
+def _checked(options: dict[str, Any]) -> dict[str, Any]:
+    """Options in the form in which they are kept; raises AccountError for a value that one may not have."""
+    try:
+        strict = TypeAdapter(bool).validate_python(options.get("strict_alt_phone", False))
+        guards = GuardSettings(**{option: value for option, value in options.items() if option != "strict_alt_phone"})
+    except ValidationError as wrong:
+        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in wrong.errors(include_input=False))
+        raise AccountError(f"Option {told}.") from None
+    return guards.model_dump(exclude_unset=True) | ({"strict_alt_phone": True} if strict else {})
+
+
+_MISSING = "There is no account {!r}. `landingzone accounts list` shows all."
 _COLUMNS = [accounts.c[name] for name in Account.__dataclass_fields__]

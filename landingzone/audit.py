@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -108,12 +109,24 @@ class Verdict:
     message: str = ""
 
 
+@contextmanager
+def changing(db: Database) -> Iterator[sa.Connection]:
+    """A write transaction of a change that is recorded: such changes go one at a time, on every database.
+
+    It locks the end of the chain before anything else. So what it looks up it may rely on, and two of them never wait
+    for each other. Others who write (the door's notes, imports) never wait for the end of the chain.
+    """
+    with db.write() as tx:
+        tx.execute(_END)
+        yield tx
+
+
 def record(tx: sa.Connection, *, actor: str, action: str, account: str = "", **detail: Any) -> None:  # noqa: ANN401 - JSON
     """Append a record in the caller's write transaction: the change and its record are both there, or neither.
 
-    The end of the chain stays locked until that transaction ends, so call it last.
+    The end of the chain stays locked until that transaction ends. Begin it with `changing`.
     """
-    end = tx.execute(sa.select(audit_head.c.last_id, audit_head.c.hash).with_for_update()).one()
+    end = tx.execute(_END).one()
     plain = json.loads(json.dumps(detail, allow_nan=False))  # as it will be read back
     made = AuditRecord(end.last_id + 1, iso(now()), actor, action, account, plain, end.hash, "")
     digest = made.computed_hash()
@@ -149,8 +162,6 @@ def verify(db: Database, *, kept: Head | None = None) -> Verdict:
     alike is found out by a head that was `kept` elsewhere before.
     """
     with db.read() as tx:
-        if not db.is_sqlite:
-            tx.execution_options(isolation_level="REPEATABLE READ")  # records and head of one moment
         end = tx.execute(sa.select(audit_head.c.last_id, audit_head.c.hash, audit_head.c.records)).first()
         count, last, link, found_kept = 0, 0, GENESIS, kept is None or kept == Head(0, GENESIS)
         for one in _walk(tx):
@@ -189,6 +200,7 @@ def operator() -> str:
     return told.encode("utf-8", "replace").decode("utf-8")[:255]  # the environment may hold any bytes
 
 
+_END = sa.select(audit_head.c.last_id, audit_head.c.hash).with_for_update()
 _QUERY = sa.select(*(audit.c[name] for name in AuditRecord.__dataclass_fields__)).order_by(audit.c.id)
 
 

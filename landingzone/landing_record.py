@@ -7,6 +7,7 @@ a landing that never came to be. Only a withdrawal is told by the row alone.
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from landingzone.clock import iso, now
 from landingzone.landing import Landing
@@ -37,13 +38,14 @@ class LandingRecord:
 def note(
     tx: sa.Connection, landing: Landing, *, resumed: bool = False, key_fingerprint: str = "", peer: str = ""
 ) -> None:
-    """Note a landing, unless it is noted already; in the caller's write transaction.
+    """Note a landing, unless it is noted already; in the caller's write transaction, which then holds its row.
 
+    So of two processes that take one landing in, the second one sees what the first has made of it.
     Raises KeyError if there is no account of that name.
     """
     row = {"resumed": resumed, "key_fingerprint": key_fingerprint, "peer": peer}
-    noted = tx.execute(_NOTE, {"of_id": landing.id, "of_account": landing.account, "of_name": landing.name, **row})
-    if not noted.rowcount and find(tx, landing.id) is None:
+    values = {"of_id": landing.id, "of_account": landing.account, "of_name": landing.name, **row}
+    if not tx.execute(_NOTE[tx.dialect.name], values).rowcount:
         raise KeyError(landing.account)
 
 
@@ -78,16 +80,19 @@ def withdrawn_without_run(tx: sa.Connection) -> list[Landing]:
 
 _COLUMNS = [landings.c[name] for name in LandingRecord.__dataclass_fields__]
 
-_NOTE = landings.insert().from_select(
-    ["id", "account_id", "name", "resumed", "key_fingerprint", "peer"],
-    sa.select(
+
+def _note(insert: "postgresql.Insert | sqlite.Insert") -> sa.Insert:
+    """One statement: a client waits for it. Where there is a row it stays as it is, and is locked."""
+    account = accounts.c.name == sa.bindparam("of_account")
+    row = sa.select(
         sa.bindparam("of_id", type_=landings.c.id.type),
         accounts.c.id,
         sa.bindparam("of_name", type_=landings.c.name.type),
         *(sa.bindparam(name, type_=landings.c[name].type) for name in ("resumed", "key_fingerprint", "peer")),
-    ).where(
-        accounts.c.name == sa.bindparam("of_account"),
-        ~sa.exists().where(landings.c.id == sa.bindparam("of_id")),
-    ),
-)
-"""One statement: a client waits for it."""
+    ).where(account)
+    names = ["id", "account_id", "name", "resumed", "key_fingerprint", "peer"]
+    as_it_is = {"name": landings.c.name}
+    return insert.from_select(names, row).on_conflict_do_update(index_elements=["id"], set_=as_it_is)
+
+
+_NOTE = {"sqlite": _note(sqlite.insert(landings)), "postgresql": _note(postgresql.insert(landings))}

@@ -14,7 +14,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from landingzone.clock import iso
-from landingzone.db import Database
+from landingzone.db import Database, take_turn
 from landingzone.tables import login_attempts as table
 
 KEPT_PER_ACCOUNT = 50
@@ -68,6 +68,7 @@ class LoginAttempt:
 
 def note(tx: sa.Connection, attempts: Iterable[LoginAttempt], at: datetime) -> None:
     """Note attempts in the caller's transaction, and forget the oldest of each account that is named."""
+    take_turn(tx, "login_attempts")
     accounts = set()
     for attempt in attempts:
         accounts.add(attempt.account)

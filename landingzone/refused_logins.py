@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from landingzone.clock import iso, now
-from landingzone.db import Database
+from landingzone.db import Database, insert_into, take_turn
 from landingzone.tables import refused_logins as table
 
 OTHER = "other"
@@ -116,7 +115,7 @@ class RefusedLogins:
 
 
 def _add(tx: sa.Connection, counts: Counter[_Kind], last: dict[_Kind, str]) -> None:
-    insert = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
+    take_turn(tx, "refused_logins")
     for minute in sorted({kind[0] for kind in counts}):
         query = sa.select(table.c.address, table.c.account, table.c.reason).where(table.c.minute == minute)
         known = {tuple(row) for row in tx.execute(query)}
@@ -136,7 +135,7 @@ def _add(tx: sa.Connection, counts: Counter[_Kind], last: dict[_Kind, str]) -> N
             sums[row] = (before + count, max(at, last[kind]))
         for (address, account, reason), (count, at) in sorted(sums.items()):  # one order for all: no deadlock
             where = {"minute": minute, "address": address, "account": account, "reason": reason}
-            add = insert(table).values(**where, count=count, last_at=at)
+            add = insert_into(tx, table).values(**where, count=count, last_at=at)
             more = {"count": table.c.count + add.excluded.count, "last_at": add.excluded.last_at}
             tx.execute(add.on_conflict_do_update(index_elements=list(where), set_=more))
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from landingzone import audit
 from landingzone.clock import iso, now
-from landingzone.db import Database
+from landingzone.db import Database, insert_into
 from landingzone.due import canonical
 from landingzone.errors import LandingZoneError
 from landingzone.feed import Catalogue, Feed, Mode
@@ -81,10 +81,7 @@ class Sources:
     def of(self, account: str) -> tuple[Source, ...]:
         """What is expected of an account, in the catalogue's order; for a `{school}` pattern the pattern itself."""
         with self._db.read() as tx:
-            rows = tx.execute(_QUERY.where(accounts.c.name == account, sources.c.part_of.is_(None))).all()
-        declared = [_source(row) for row in rows if row.retired_at is None]
-        retired = {row.feed for row in rows if row.retired_at is not None}
-        return tuple(self._with_defaults(declared, retired))
+            return self._of(tx, account)
 
     def schools_of(self, account: str, declared: str) -> tuple[Source, ...]:
         """The sources that a `{school}` pattern has made so far."""
@@ -99,11 +96,8 @@ class Sources:
 
     def get(self, account: str, name: str) -> Source:
         """The source of that name, declared or default; raises SourceError if there is none."""
-        for source in self.of(account):
-            if source.name == name:
-                return source
-        known = ", ".join(source.name for source in self.of(account))
-        raise SourceError(f"Account {account} has no source {name!r}. It has: {known}.")
+        with self._db.read() as tx:
+            return self._get(tx, account, name)
 
     def expect(
         self,
@@ -137,15 +131,15 @@ class Sources:
             raise SourceError(
                 f"The feed {feed.name} is read as {feed.mode.value}; events and rosters cannot be swapped."
             )
-        for other in self.of(account):
-            is_default = other.feed == feed.name and other.pattern == f"{feed.name}.csv"
-            if other.name != source.name and not is_default and overlap(checked, Pattern(other.pattern)):
-                raise SourceError(
-                    f"{pattern!r} could match the same file as {other.pattern!r} of source {other.name}; "
-                    "a file must belong to one source only."
-                )
-        with self._db.write() as tx:
+        with audit.changing(self._db) as tx:
             account_id = _account_id(tx, account)
+            for other in self._of(tx, account):
+                is_default = other.feed == feed.name and other.pattern == f"{feed.name}.csv"
+                if other.name != source.name and not is_default and overlap(checked, Pattern(other.pattern)):
+                    raise SourceError(
+                        f"{pattern!r} could match the same file as {other.pattern!r} of source {other.name}; "
+                        "a file must belong to one source only."
+                    )
             self._put(tx, account_id, source)
             schools = sa.and_(sources.c.account_id == account_id, sources.c.part_of == source.name)
             same = {"pattern": pattern, "mode": source.mode, "priority": priority, "due_rule": source.due}
@@ -163,9 +157,9 @@ class Sources:
 
     def keep_mapping(self, account: str, name: str, mapping: KeptMapping | None, *, actor: str) -> None:
         """Keep an account's own mapping of a source (and of its schools' sources), or forget it (None)."""
-        source = replace(self.get(account, name), mapping=mapping)
-        with self._db.write() as tx:
+        with audit.changing(self._db) as tx:
             account_id = _account_id(tx, account)
+            source = replace(self._get(tx, account, name), mapping=mapping)
             self._put(tx, account_id, source)
             kept = mapping.as_dict() if mapping else sa.null()
             same = sa.and_(sources.c.account_id == account_id, sources.c.part_of == name)
@@ -177,10 +171,11 @@ class Sources:
     def retire(self, tx: sa.Connection, account: str, name: str, *, actor: str) -> list[int]:
         """Expect a source no longer, in the caller's transaction; returns the numbers of it and its schools' sources.
 
+        The transaction is one of `audit.changing`.
         What becomes of their rows is the caller's part. Raises SourceError if there is no such source.
         """
         account_id = _account_id(tx, account)
-        self._put(tx, account_id, self.get(account, name))
+        self._put(tx, account_id, self._get(tx, account, name))
         own = sa.or_(sources.c.name == name, sources.c.part_of == name)
         these = sa.and_(sources.c.account_id == account_id, own, sources.c.retired_at.is_(None))
         ids = list(tx.execute(sa.select(sources.c.id).where(these)).scalars())
@@ -196,29 +191,38 @@ class Sources:
         return found
 
     def id_of(self, tx: sa.Connection, account_id: int, source: Source) -> int:
-        """The database's number of a source, in the caller's write transaction; a new one gets its row now."""
-        known = self.find_id(tx, account_id, source)
-        return known if known is not None else self._put(tx, account_id, source)
+        """The database's number of a source, in the caller's write transaction; a new one gets its row now.
 
-    def _put(self, tx: sa.Connection, account_id: int, source: Source) -> int:
-        values = {
-            "pattern": source.pattern,
-            "feed": source.feed,
-            "mode": source.mode,
-            "priority": source.priority,
-            "due_rule": source.due,
-            "mapping": source.mapping.as_dict() if source.mapping else sa.null(),
-            "part_of": source.part_of,
-            "empty_means": source.empty_means,
-            "retired_at": None,
-        }
+        A row that is there already stays as it is: an operator may have declared it meanwhile.
+        """
         known = self.find_id(tx, account_id, source)
-        if known is not None:
-            tx.execute(sources.update().where(sources.c.id == known).values(**values))
-            return known
-        row = sources.insert().values(account_id=account_id, name=source.name, created_at=iso(now()), **values)
-        made: int = tx.execute(row.returning(sources.c.id)).scalar_one()
-        return made
+        if known is None:
+            row = {"account_id": account_id, "name": source.name, "created_at": iso(now()), **_declared(source)}
+            tx.execute(insert_into(tx, sources).values(**row).on_conflict_do_nothing())
+            known = self.find_id(tx, account_id, source)
+        assert known is not None
+        return known
+
+    @staticmethod
+    def _put(tx: sa.Connection, account_id: int, source: Source) -> None:
+        """Write what is declared of a source."""
+        values = _declared(source)
+        row = insert_into(tx, sources).values(account_id=account_id, name=source.name, created_at=iso(now()), **values)
+        tx.execute(row.on_conflict_do_update(index_elements=["account_id", "name"], set_=values))
+
+    def _of(self, tx: sa.Connection, account: str) -> tuple[Source, ...]:
+        rows = tx.execute(_QUERY.where(accounts.c.name == account, sources.c.part_of.is_(None))).all()
+        declared = [_source(row) for row in rows if row.retired_at is None]
+        retired = {row.feed for row in rows if row.retired_at is not None}
+        return tuple(self._with_defaults(declared, retired))
+
+    def _get(self, tx: sa.Connection, account: str, name: str) -> Source:
+        there = self._of(tx, account)
+        for source in there:
+            if source.name == name:
+                return source
+        known = ", ".join(source.name for source in there)
+        raise SourceError(f"Account {account} has no source {name!r}. It has: {known}.")
 
     def _with_defaults(self, declared: Iterable[Source], retired: set[str]) -> Iterable[Source]:
         by_feed: dict[str, list[Source]] = {}
@@ -251,6 +255,21 @@ def _source(row: Any) -> Source:  # noqa: ANN401 - a row of _QUERY
     fields = row._asdict()
     del fields["retired_at"]
     return Source(**{**fields, "mapping": KeptMapping.from_dict(fields["mapping"])})
+
+
+def _declared(source: Source) -> dict[str, Any]:
+    """What is declared of a source, as its row has it."""
+    return {
+        "pattern": source.pattern,
+        "feed": source.feed,
+        "mode": source.mode,
+        "priority": source.priority,
+        "due_rule": source.due,
+        "mapping": source.mapping.as_dict() if source.mapping else sa.null(),
+        "part_of": source.part_of,
+        "empty_means": source.empty_means,
+        "retired_at": None,
+    }
 
 
 def _account_id(tx: sa.Connection, account: str) -> int:

@@ -257,7 +257,7 @@ def retire(
         if answer not in list(Rows):
             raise UsageError(f"{answer!r} is neither keep nor deactivate; nothing was changed.")
         rows = Rows(answer)
-    with here.db.write() as tx:
+    with audit.changing(here.db) as tx:
         ids = here.sources.retire(tx, account, source, actor=audit.operator())
         ended = account_data.end_all(tx, here.catalogue, ids) if rows is Rows.DEACTIVATE else 0
     typer.echo(

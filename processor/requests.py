@@ -49,7 +49,7 @@ def revert(db: Database, zone: Zone, run_id: str, *, through: bool = False, acto
 
 
 def _ask(db: Database, run_id: str, request: dict[str, Any], *, allowed: tuple[Outcome, ...], actor: str) -> str:
-    with db.write() as tx:
+    with audit.changing(db) as tx:
         run = runs.get(tx, run_id)
         newest = runs.get(tx, run.landing_id)
         if newest.id != run.id:

@@ -56,7 +56,7 @@ def add_next(context: typer.Context, kind: WhichKind) -> None:
 
     here = installation(context)
     made = make(here.settings.root, kind.value)
-    with here.db.write() as tx:
+    with audit.changing(here.db) as tx:
         audit.record(tx, actor=audit.operator(), action="hostkey.added", kind=made.kind, fingerprint=made.fingerprint)
     typer.echo(f"The next {made.kind} key is {made.fingerprint}.")
     typer.echo("Send the service SIGHUP: clients are offered it. Some weeks later: landingzone hostkeys promote")
@@ -69,7 +69,7 @@ def promote(context: typer.Context, kind: WhichKind) -> None:
 
     here = installation(context)
     used = put_to_use(here.settings.root, kind.value)
-    with here.db.write() as tx:
+    with audit.changing(here.db) as tx:
         audit.record(
             tx, actor=audit.operator(), action="hostkey.promoted", kind=used.kind, fingerprint=used.fingerprint
         )

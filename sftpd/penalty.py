@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from landingzone import audit
 from landingzone.clock import iso, now
-from landingzone.db import Database
+from landingzone.db import Database, take_turn
 from landingzone.errors import LandingZoneError
 from landingzone.settings import LimitSettings
 from landingzone.tables import penalties as table
@@ -112,13 +112,14 @@ class Penalties:
 def write(tx: sa.Connection, tally: Tally, limits: LimitSettings) -> list[Penalty]:
     """Count what has happened, in the caller's transaction; returns the penalties that begin with it."""
     at = now()
+    take_turn(tx, "penalties")
     for address, account in tally.opened:
         past = sa.or_(table.c.until.is_(None), table.c.until <= iso(at))
         tx.execute(table.delete().where(table.c.address == address, table.c.account == account, past))
     begun = []
     for (address, account), failures in tally.failed.items():
         here = sa.and_(table.c.address == address, table.c.account == account)
-        row = tx.execute(sa.select(table).where(here).with_for_update()).mappings().first()
+        row = tx.execute(sa.select(table).where(here)).mappings().first()
         count, times, since, until = failures, 0, iso(at), None
         if row is not None:
             times, until = row["times"], row["until"]
@@ -151,6 +152,7 @@ def forget_old(db: Database) -> None:
         too_old = max(iso(now() - FORGET_AFTER), tx.execute(border).scalar() or "")
     past = sa.or_(table.c.until.is_(None), table.c.until <= iso(now()))
     with db.write() as tx:
+        take_turn(tx, "penalties")
         tx.execute(table.delete().where(table.c.last_at <= too_old, past))
 
 
@@ -166,7 +168,8 @@ def lift(db: Database, address: str, *, account: str | None = None, actor: str) 
     Raises PenaltyError if there is nothing.
     """
     of_it = [table.c.address == address, *([] if account is None else [table.c.account == account])]
-    with db.write() as tx:
+    with audit.changing(db) as tx:
+        take_turn(tx, "penalties")
         gone = tx.execute(table.delete().where(*of_it)).rowcount
         if not gone:
             raise PenaltyError(

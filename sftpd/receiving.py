@@ -23,7 +23,7 @@ import sqlalchemy as sa
 import structlog
 
 from landingzone import landing_record
-from landingzone.db import Database, is_disk_full
+from landingzone.db import Database, is_away, is_disk_full
 from landingzone.landing import Landing
 from landingzone.settings import DoorSettings
 from landingzone.source import Source, is_temporary
@@ -386,9 +386,9 @@ class Receiving:
                         tx, landing, resumed=resumed, key_fingerprint=visitor.key_fingerprint, peer=visitor.peer
                     )
             except sa.exc.OperationalError as error:
-                if is_disk_full(error):
-                    raise
-                log.warning("landing.not_noted")  # the database is busy or away: the file is the truth, not the note
+                if is_disk_full(error) or is_away(error):
+                    raise  # nobody would know who sent it: the client is told that it has not arrived
+                log.warning("landing.not_noted")  # the database is busy: the file is the truth, not the note
             self.zone.land(upload, landing, descriptor, synced=synced)
 
         began = time.perf_counter()

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import resource
 import signal
-import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -62,7 +61,7 @@ class Door:
         self.writers = ThreadPoolExecutor(8, thread_name_prefix="door-write")
         self.watcher = ThreadPoolExecutor(1, thread_name_prefix="door-watch")
         keys = Keys(here.db)
-        notes = _impatient(Database(here.settings.url, durability="normal"))
+        notes = Database(here.settings.url, durability="normal", waits_seconds=NOTE_SECONDS)
         refused = RefusedLogins(notes)
         self.reception = Reception(keys, refused, self.readers, self.writers, here.settings.limits)
         self.connections: set[Connection] = set()
@@ -294,17 +293,6 @@ async def run(here: Installation, *, stop: asyncio.Event | None = None, metrics:
         door.writers.shutdown(wait=True)
         door.watcher.shutdown(wait=True)
         _log.info("door.closed", given_up=given_up)
-
-
-def _impatient(database: Database) -> Database:
-    """Let a write give up after some seconds: clients wait 15 seconds (WinSCP) for the answer to a close."""
-    if database.is_sqlite:
-
-        @sa.event.listens_for(database.engine, "connect")
-        def _connect(connection: sqlite3.Connection, _record: object) -> None:
-            connection.execute(f"PRAGMA busy_timeout={NOTE_SECONDS * 1000}").close()
-
-    return database
 
 
 def _raise_file_limit() -> None:

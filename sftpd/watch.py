@@ -163,7 +163,7 @@ class Watch:
 def record_end(db: Database, guest: Guest, reason: Refusal, *, node: str, uploads: list[str]) -> None:
     """Leave an audit record of a session that was ended: whose, why, by whose change, what was dropped."""
     action = _CAUSES.get(reason)
-    with db.write() as tx:
+    with audit.changing(db) as tx:
         cause = None
         if action:
             of_it = (audit_table.c.account.in_(("", guest.opened.account)), audit_table.c.action == action)

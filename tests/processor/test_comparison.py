@@ -27,6 +27,8 @@ from processor.durable_steps import durable_steps
 from processor.listing import Listing
 from processor.service import open_context
 
+pytestmark = pytest.mark.both_databases
+
 HEADERS = {
     "students": "Student ID,First Name,Last Name,Phone Number,School ID#,Alternate Phone,Email",
     "guardians": "Student ID,Guardian ID,Category,First Name,Last Name,Phone Number",

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.both_databases
+
 GUARDIANS = "Student ID,Guardian ID,Guardian Category,First Name,Last Name,Phone Number"
 
 

@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 from landingzone.cli import app
 from processor.integrity import CODES, Finding, findings, shared_ids, warnings_for
 
+pytestmark = pytest.mark.both_databases
+
 SECTIONS = "staff_id,school_id,section_id,period,course_name\n"
 ENROLLMENTS = "student_id,school_id,section_id\n"
 STAFF = "staff_id,last_name,first_name,phone,school_id\n"

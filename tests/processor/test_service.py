@@ -49,6 +49,7 @@ def test_check_with_an_account_compares_with_what_stands(night: Any, students: S
     assert len(night.rows("students")) == 40
 
 
+@pytest.mark.both_databases
 def test_operators_see_approve_and_retry_runs_from_the_command_line(night: Any, students: Students) -> None:
     night.start()
     night.receipt(night.land("students.csv", students(40)))
@@ -103,6 +104,7 @@ def test_what_lands_while_the_processor_runs_is_noticed(night: Any, students: St
     assert night.receipt(night.land("students.csv", students(9)))["outcome"] == "imported"
 
 
+@pytest.mark.both_databases
 def test_what_landed_while_it_was_away_is_taken_in_order(night: Any, students: Students) -> None:
     landings = [night.land("students.csv", students(30 + number)) for number in range(6)]
     night.start()

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from landingzone.command import Installation
+from landingzone.db import Database
 from landingzone.zone import Mark, Upload
 from sftpd.jail import Jail
 from sftpd.refusal import Missing, Refused
@@ -178,13 +179,8 @@ def test_a_rename_starts_the_settling_anew(jail: Jail, here: Installation) -> No
     assert [landing.name for landing in here.zone.waiting(ACCOUNT)] == ["scholars.csv"]
 
 
-def test_a_file_lands_while_the_database_is_busy_for_long(
-    jail: Jail, here: Installation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from sftpd import server
-
-    monkeypatch.setattr(server, "NOTE_SECONDS", 0)
-    jail._receiving._notes = server._impatient(jail._receiving._notes)
+def test_a_file_lands_while_the_database_is_busy_for_long(jail: Jail, here: Installation) -> None:
+    jail._receiving._notes = Database(here.settings.url, durability="normal", waits_seconds=0)
 
     async def go() -> None:
         arrival = jail._receiving.begin(jail.visitor, "students.csv")

@@ -49,6 +49,12 @@ _ID = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 _LANDED_NAME = re.compile(rf"({_ID})\.(.+)", re.DOTALL)
 
 
+def _ticks(id_: str) -> int:
+    """An id's milliseconds and its count within them, as one number."""
+    value = UUID(id_).int
+    return (value >> 80) << 12 | (value >> 64) & 0xFFF
+
+
 class IdMaker:
     """Makes UUIDv7 ids (RFC 9562) that rise strictly within a process, even when the clock steps back."""
 
@@ -58,12 +64,24 @@ class IdMaker:
 
     def __call__(self) -> str:
         """The next id: 48 bits of milliseconds, 12 bits that count within one, 62 random bits."""
+        return self.above("")
+
+    def above(self, id_: str) -> str:
+        """The next id, or, where another host's clock is ahead, the least above one of its ids.
+
+        Ids that do not have to be above that one are not raised with it: a clock that is wrong stays its own matter.
+        """
         with self._lock:
             self._last = max(self._last + 1, time.time_ns() // 1_000_000 << 12)
-            ticks = self._last
+            ticks = max(self._last, _ticks(id_) + 1 if id_ else 0)
         random = int.from_bytes(os.urandom(8)) & (1 << 62) - 1
         value = (ticks >> 12) << 80 | 0x7 << 76 | (ticks & 0xFFF) << 64 | 0b10 << 62 | random
         return str(UUID(int=value))
+
+
+def least_id_of(moment: datetime) -> str:
+    """What every id that is made from a moment on is not less than."""
+    return str(UUID(int=int(moment.timestamp() * 1000) << 80))
 
 
 def moment_of(id_: str) -> datetime:

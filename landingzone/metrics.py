@@ -111,6 +111,7 @@ REFUSED_LOGINS = (
 )
 REFUSED_UPLOADS = (
     *("disk_full", "disk_error", "disk_floor", "landing_failed", "too_much", "bytes_missing", "write_refused"),
+    "queue_full",
 )
 CUT_UPLOADS = ("connection_lost", "server_stopped")
 OUR_FAULTS = ("disk_full", "internal")
@@ -138,6 +139,8 @@ METRICS = (
     _gauge("database_bytes", "Size of the database, with what is not yet checkpointed.", "database", parts=BOTH),
     _gauge("door_connections", "Open connections, those that have not logged in included.", parts=_DOOR),
     _gauge("door_sessions", "Connections that a key has opened.", parts=_DOOR),
+    _gauge("door_full", "Whether new files are refused: 1 or 0, by what is full (disk, queue).", "what", parts=_DOOR),
+    _gauge("door_queue_files", "Files of all accounts in the inboxes; not counted without `queue_files`.", parts=_DOOR),
     _gauge("door_uploads_open", "Uploads that a client has open.", parts=_DOOR),
     _counter("door_logins", "Logins that a key has opened.", parts=_DOOR),
     _counter("door_logins_refused", "Refused logins by reason.", "reason", parts=_DOOR, known=REFUSED_LOGINS),

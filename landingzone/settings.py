@@ -117,7 +117,14 @@ class LimitSettings(_Section):
     file_mebibytes: int = Field(10_240, ge=1, description="The largest file.")
     waiting_files: int = Field(5000, ge=1, description="Files of one account that arrive or wait for the import.")
     waiting_mebibytes: int = Field(51_200, ge=1, description="What they may take together.")
-    free_mebibytes: int = Field(256, ge=0, description="Disk space that uploads leave free.")
+    queue_files: int = Field(
+        200_000,
+        ge=0,
+        description="Files of all accounts that wait for the import; then new ones are refused. 0: no limit.",
+    )
+    free_mebibytes: int = Field(
+        256, ge=0, description="Disk space that uploads leave free; new ones are refused from a quarter more on."
+    )
     upload_mebibytes_per_second: float = Field(
         0, ge=0, description="Upload rate of one account, over all its sessions; 0: as fast as it goes."
     )

@@ -12,6 +12,7 @@ Files are 0600, folders 0700. Nothing here follows a symbolic link.
 """
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -26,6 +27,8 @@ FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 FOLDERS = ("uploads", "inbox", "work", "archive", "receipts", "listings")
 RESERVE = ".reserve"
+_UNLINKED = ".nfs"
+"""What NFS calls a file that was removed while a process of the same host had it open."""
 
 
 class Mark(StrEnum):
@@ -118,7 +121,7 @@ class Zone:
 
     def reopen_upload(self, upload: Upload) -> int:
         """The open descriptor of an upload that is there already; FileNotFoundError if it is gone."""
-        return os.open(self.upload_path(upload), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return open_again(self.upload_path(upload), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def upload_path(self, upload: Upload) -> Path:
         """Where an upload's bytes lie."""
@@ -160,7 +163,7 @@ class Zone:
         """
         if not synced:
             path = self.upload_path(upload)
-            opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW) if descriptor is None else descriptor
+            opened = open_again(path, os.O_RDONLY | os.O_NOFOLLOW) if descriptor is None else descriptor
             try:
                 os.fsync(opened)
             finally:
@@ -169,9 +172,9 @@ class Zone:
         self.upload_path(upload).rename(self.inbox_path(landing))
         fsync_folder(self.folder("inbox", landing.account))
 
-    def new_landing(self, account: str, name: str) -> Landing:
-        """A landing with a fresh id; nothing is moved yet."""
-        return Landing(self.make_id(), account, check_name(name))
+    def new_landing(self, account: str, name: str, *, above: str = "") -> Landing:
+        """A landing with a fresh id, above another one; nothing is moved yet."""
+        return Landing(self.make_id.above(above), account, check_name(name))
 
     def inbox_path(self, landing: Landing) -> Path:
         """Where a landing waits."""
@@ -263,6 +266,25 @@ class Zone:
         return True
 
 
+def open_again(path: Path, flags: int) -> int:
+    """Open a file that should be there; FileNotFoundError if it is gone.
+
+    On a network filesystem another host may just have moved or removed it: then what the name was known to stand for is
+    stale (ESTALE), and the name is looked up anew.
+    """
+    try:
+        return os.open(path, flags)
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+    try:
+        return os.open(path, flags)
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+        raise FileNotFoundError(errno.ENOENT, "gone while it was opened", str(path)) from None
+
+
 def free_bytes(path: Path) -> int:
     """Bytes that may still be written on the filesystem of `path`."""
     info = os.statvfs(path)
@@ -314,9 +336,13 @@ def _names(folder: Path, ending: str = "") -> list[str]:
     with contextlib.suppress(FileNotFoundError):
         if ending:
             named = [name for name in os.listdir(folder) if name.endswith(ending)]  # noqa: PTH208 - paths take their time
-            return [name for name in named if _is_plain(folder / name)]
+            return [name for name in named if not name.startswith(_UNLINKED) and _is_plain(folder / name)]
         with os.scandir(folder) as entries:
-            return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+            return [
+                entry.name
+                for entry in entries
+                if not entry.name.startswith(_UNLINKED) and entry.is_file(follow_symlinks=False)
+            ]
     return []
 
 

@@ -121,7 +121,11 @@ class Arrival:
         """Give the upload's room free at once, also while the client still has it open."""
         self.broken = why
         self.zone.discard_upload(self.upload)
-        os.ftruncate(self.descriptor, 0)
+        try:
+            os.ftruncate(self.descriptor, 0)
+        except OSError as error:
+            if error.errno != errno.ESTALE:  # on a network filesystem it is gone already, and its room with it
+                raise
         self.coverage = Coverage()
 
     def release(self) -> None:

@@ -10,6 +10,7 @@ from landingzone import zone_status
 from landingzone.command import Installation
 from landingzone.metrics import Metrics
 from landingzone.status import Status
+from sftpd.backpressure import Full
 from sftpd.host_key import FOLDER
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ def status_of(here: Installation, door: "Door", acceptor: asyncssh.SSHAcceptor, 
     def files_of_the_zone() -> Mapping[str, float | Mapping[str, float]]:
         return {**zone_status.disk(here.settings.root), **zone_status.database_bytes(here.settings, here.db)}
 
+    pressure = door.rooms.backpressure
+    metrics.look_up("door_full", lambda: {what.value: float(what in pressure.full) for what in Full})
+    metrics.look_up("door_queue_files", lambda: pressure.waiting)
     metrics.look_up("door_connections", lambda: len(door.connections))
     metrics.look_up("door_uploads_open", lambda: door.receiving.open_uploads)
     metrics.look_up("door_received_bytes", lambda: door.receiving.received_bytes)

@@ -29,6 +29,7 @@ from landingzone.settings import DoorSettings
 from landingzone.source import Source, is_temporary
 from landingzone.zone import Mark, Upload, Zone
 from sftpd.arrival import Arrival, lock
+from sftpd.backpressure import Backpressure
 from sftpd.expectation import Expectation
 from sftpd.recent import Recent
 from sftpd.refusal import Denied, Missing, NoRoom, Refused, TooMuch
@@ -439,7 +440,8 @@ class Receiving:
         try:
             room.begin_file()
         except Refused as refused:
-            visitor.log.warning("upload.refused", reason="too_much" if isinstance(refused, TooMuch) else "disk_floor")
+            reason = "too_much" if isinstance(refused, TooMuch) else Backpressure.reason(refused)
+            visitor.log.warning("upload.refused", reason=reason)
             raise
         return room
 

@@ -19,5 +19,9 @@ class NoRoom(Refused):
     """The server's disk is full. Nothing of this file was kept: please send it again later."""
 
 
+class Busy(Refused):
+    """Too many files wait to be imported. Nothing of this file was kept: please send it again in some minutes."""
+
+
 class TooMuch(Refused):
     """This is more than the account may send."""

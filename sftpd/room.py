@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from landingzone.settings import LimitSettings
 from landingzone.zone import Zone, free_bytes
+from sftpd.backpressure import Backpressure
 from sftpd.refusal import NoRoom, TooMuch
 
 MEASURED_FOR = 5.0
@@ -37,8 +38,9 @@ class Room:
     _measured: float = 0.0
 
     def begin_file(self) -> None:
-        """A file more. Raises TooMuch if it is one too many, NoRoom if the disk has no room for it."""
+        """A file more. Raises TooMuch if it is one too many, NoRoom or Busy if nothing new is taken."""
         self.rooms.check_disk()
+        self.rooms.backpressure.check()
         if time.monotonic() - self._measured > MEASURED_FOR:
             self._measure()
         most = self.rooms.limits.waiting_files
@@ -86,12 +88,18 @@ class Rooms:
     Attributes:
         zone: where the files lie.
         limits: replaced as a whole when the settings are read again.
+        backpressure: whether anything new is taken.
     """
 
     zone: Zone
     limits: LimitSettings
+    backpressure: Backpressure = field(init=False)
     _short: bool = False
     _rooms: dict[str, Room] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Nothing is full before the first look."""
+        self.backpressure = Backpressure(self.zone)
 
     def of(self, account: str) -> Room:
         """An account's room."""
@@ -100,6 +108,7 @@ class Rooms:
     def look_at_disk(self) -> bool:
         """Look how much is free; returns whether it is too little. Asks the system: not for the event loop."""
         self._short = free_bytes(self.zone.root) < self.limits.free_mebibytes << 20
+        self.backpressure.look(self.limits)
         return self._short
 
     def check_disk(self) -> None:

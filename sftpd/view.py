@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from landingzone.landing import Landing
-from landingzone.zone import Upload, Zone
+from landingzone.zone import Upload, Zone, open_again
 from sftpd.recent import Landed, Recent
 from sftpd.refusal import Missing
 
@@ -143,7 +143,7 @@ def open_regular(path: Path) -> int:
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             raise Missing
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_again(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         raise Missing from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

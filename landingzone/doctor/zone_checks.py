@@ -88,8 +88,8 @@ def room(settings: Settings) -> Iterator[Finding]:
     free, size = info.f_bavail * info.f_frsize, info.f_blocks * info.f_frsize
     told = f"{free >> 20:,} of {size >> 20:,} MiB are free"
     more = "Make room: old days of archive/ are what can be moved elsewhere."
-    if free < settings.limits.free_mebibytes << 20:
-        found = f"{told}; uploads are refused below {settings.limits.free_mebibytes} MiB."
+    if free < 1.25 * (settings.limits.free_mebibytes << 20):
+        found = f"{told}; new uploads are refused below {settings.limits.free_mebibytes * 1.25:,.0f} MiB."
         yield Finding("disk", Severity.PROBLEM, found, more)
     elif free < size * _LITTLE_ROOM:
         yield Finding("disk", Severity.WARNING, f"{told}.", more)

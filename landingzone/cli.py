@@ -24,6 +24,7 @@ from landingzone import (
     feeds_cli,
     installation_cli,
     jobs_cli,
+    notify_cli,
 )
 from landingzone.command import Installation, installation
 from landingzone.db import Database
@@ -120,6 +121,7 @@ for part in (
     feeds_cli,
     calendar_cli,
     broadcasts_cli,
+    notify_cli,
     sftpd.cli,
     sftpd.door_cli,
     sftpd.hostkeys_cli,

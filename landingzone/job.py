@@ -105,7 +105,8 @@ class Job:
     Attributes:
         name: stable, lower case letters and `_`; at most 40.
         when: at which times.
-        do: does it; what it returns (counts, no names) is logged. It can be repeated from any point.
+        do: does it; what it returns (counts, no names) is logged; None: nothing was to be done. It can be repeated
+            from any point.
     """
 
     name: str
@@ -203,7 +204,7 @@ class Jobs:
 
     def _do(self, job: Job, work: Work) -> None:
         try:
-            told = job.do(work) or {}
+            told = job.do(work)
         except Interrupted:
             self._end(job, "interrupted")
         except Exception as error:
@@ -212,7 +213,10 @@ class Jobs:
             self._end(job, "failed")
         else:
             self._end(job, "done")
-            log.info("job.done", job=job.name, **told)
+            if told is None:  # nothing was to be done, as most minutes of a job that only looks
+                log.debug("job.done", job=job.name)
+            else:
+                log.info("job.done", job=job.name, **told)
 
     def _due(self, job: Job) -> float:
         """In how many seconds a job is due; noted when it is seen for the first time."""

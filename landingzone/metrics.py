@@ -116,7 +116,7 @@ REFUSED_UPLOADS = (
 CUT_UPLOADS = ("connection_lost", "server_stopped")
 OUR_FAULTS = ("disk_full", "internal")
 WATCHED_EVENTS = (
-    *(("door.error", "none"), ("landing.not_noted", "none")),
+    *(("door.error", "none"), ("landing.not_noted", "none"), ("notice.given_up", "none")),
     *(("proxy.refused", why) for why in ("missing", "malformed", "late", "cut", "crowded_out")),
 )
 
@@ -193,6 +193,12 @@ METRICS = (
     _gauge("runs_waiting", "Landings and requests without a receipt yet, those under way included.", parts=_PROCESSOR),
     _gauge("oldest_waiting_seconds", "Age of the oldest of them; 0 where nothing waits.", parts=_PROCESSOR),
     _gauge("runs_unanswered", "Files whose newest run needs somebody, by outcome.", "outcome", parts=_PROCESSOR),
+    _gauge("sources_late", "Files that are known to be late; the same from every processor.", parts=_PROCESSOR),
+    _gauge(
+        "oldest_notice_seconds",
+        "Age of the oldest notice that has not reached everybody; 0 where none waits.",
+        parts=_PROCESSOR,
+    ),
     _counter("scans", "Full scans of the inboxes.", parts=_PROCESSOR),
     _gauge("last_scan_timestamp_seconds", "When the last full scan ended.", parts=_PROCESSOR),
     _counter("scans_late", "Full scans that began more than one interval after they were due.", parts=_PROCESSOR),

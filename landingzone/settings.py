@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -180,9 +181,58 @@ class ArrivalSettings(_Section):
         "learned",
         description="By when a source is due that has no time of its own: learned from its last weeks, or not.",
     )
+    watch_seconds: float = Field(60, gt=0, description="Interval at which it is looked what has become late.")
     broadcast_minutes: float = Field(
         30, ge=0, description="How long before a broadcast it is told that something for it is not in."
     )
+
+
+class NotifySettings(_Section):
+    """Who is told by webhook and e-mail what is late, held, failed, rejected or has an unknown name."""
+
+    webhook_urls: tuple[str, ...] = Field((), description="Where webhooks go (Standard Webhooks), https only.")
+    webhook_secret: str = Field(
+        "", repr=False, description="What signs them: whsec_ and base64 of 24 to 64 bytes. Never printed."
+    )
+    webhook_secret_file: str = Field("", description="A file that holds it, instead.")
+    private_addresses: bool = Field(
+        False, description="Whether webhooks may go to addresses that are not public; then also by http."
+    )
+    smtp_host: str = Field("", description="The mail server; empty: no mail.")
+    smtp_port: int = Field(587, ge=1, le=65535, description="Its TCP port.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="How the way to it is secured; `none` for one on this machine."
+    )
+    smtp_user: str = Field("", description="Who logs in there; empty: nobody.")
+    smtp_password: str = Field("", repr=False, description="With what. Never printed.")
+    smtp_password_file: str = Field("", description="A file that holds it, instead.")
+    email_from: str = Field("", description="The sender of mails.")
+    email_to: tuple[str, ...] = Field((), description="The operator's addresses; an account's: `accounts notify`.")
+    send_seconds: float = Field(15, gt=0, description="Interval at which it is looked what is to be sent.")
+    digest_seconds: float = Field(
+        60, ge=0, description="How long a mail waits for what else happens, so that one tells it all."
+    )
+
+    @field_validator("webhook_urls")
+    @classmethod
+    def _urls(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for url in given:
+            parts = urlsplit(url)
+            if parts.scheme not in {"https", "http"} or not parts.hostname or parts.username or not url.isascii():
+                raise ValueError("write https://host/path, without a user name")
+        return given
+
+    @model_validator(mode="after")
+    def _whole(self) -> "NotifySettings":
+        if self.webhook_urls and not (self.webhook_secret or self.webhook_secret_file):
+            raise ValueError("webhook_urls need a webhook_secret, or a webhook_secret_file")
+        if not self.private_addresses and any(urlsplit(url).scheme != "https" for url in self.webhook_urls):
+            raise ValueError("webhook_urls must begin with https://, unless private_addresses is true")
+        if self.smtp_host and "@" not in self.email_from:
+            raise ValueError("smtp_host needs an email_from")
+        if self.smtp_user and self.smtp_security == "none":
+            raise ValueError("smtp_user needs smtp_security starttls or tls: a password never goes in the clear")
+        return self
 
 
 class LogSettings(_Section):
@@ -233,6 +283,7 @@ class Settings(BaseSettings):
     processor: ProcessorSettings = ProcessorSettings()
     guards: GuardSettings = GuardSettings()
     arrivals: ArrivalSettings = ArrivalSettings()
+    notify: NotifySettings = NotifySettings()
     log: LogSettings = LogSettings()
     status: StatusSettings = StatusSettings()
     feeds: dict[str, dict[str, Any]] = Field(
@@ -299,7 +350,8 @@ def explain(settings: Settings, *, given: Mapping[str, Any] | None = None) -> It
             for inner, inner_info in type(value).model_fields.items():
                 variable = f"{ENV_PREFIX}{name}__{inner}".upper()
                 origin = _origin(variable, inner in section, given=False)
-                yield Setting(f"{name}.{inner}", getattr(value, inner), origin, inner_info.description or "")
+                shown = _without_secret(inner, getattr(value, inner))
+                yield Setting(f"{name}.{inner}", shown, origin, inner_info.description or "")
         else:
             origin = _origin(f"{ENV_PREFIX}{name}".upper(), name in file, given=name in (given or {}))
             shown = _without_password(value) if name == "database_url" else list(value) if name == "feeds" else value
@@ -312,6 +364,15 @@ def _origin(variable: str, in_file: bool, *, given: bool) -> str:
     if variable in {name.upper() for name in os.environ}:
         return variable
     return FILE_NAME if in_file else "default"
+
+
+def _without_secret(name: str, value: Any) -> Any:  # noqa: ANN401 - any setting
+    """A setting's value as it may be printed: no secret, and of a webhook's URL, which often holds one, the host."""
+    if name in {"webhook_secret", "smtp_password"}:
+        return "(set)" if value else ""
+    if name == "webhook_urls":
+        return [f"{urlsplit(url).scheme}://{urlsplit(url).netloc}/..." for url in value]
+    return value
 
 
 def _without_password(url: str) -> str:

@@ -252,6 +252,53 @@ broadcasts = sa.Table(
 )
 """When messages go out that are made from an account's data; `times` as landingzone.due reads them."""
 
+notices = sa.Table(
+    "notices",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("cause", sa.String(400), nullable=False, unique=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
+    sa.Column("said", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.String(24), nullable=False, index=True),
+    sa.Column("settled_at", sa.String(24)),
+)
+"""What is told by webhook and e-mail, once for each cause, see landingzone.notices; `settled_at`: it holds no more."""
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("notice_id", sa.ForeignKey("notices.id"), nullable=False, index=True),
+    sa.Column("channel", sa.String(16), nullable=False),
+    sa.Column("target", sa.String(300), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("next_at", sa.String(24), index=True),
+    sa.Column("delivered_at", sa.String(24)),
+    sa.Column("problem", sa.String(200), nullable=False, server_default=""),
+)
+"""A notice on its way to one target, until `next_at` is NULL: it was delivered, or given up."""
+
+notify_addresses = sa.Table(
+    "notify_addresses",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
+    sa.Column("address", sa.String(254), nullable=False),
+    sa.Column("added_at", sa.String(24), nullable=False),
+    sa.Column("added_by", sa.String(255), nullable=False),
+    sa.UniqueConstraint("account_id", "address"),
+)
+"""Whom an account's notices go to beside the operator."""
+
+notice_marks = sa.Table(
+    "notice_marks",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("serial", sa.Integer, nullable=False),
+)
+"""Up to which run all is told."""
+
 login_attempts = sa.Table(
     "login_attempts",
     metadata,

@@ -12,6 +12,7 @@ from landingzone import zone_status
 from landingzone.clock import now
 from landingzone.landing import moment_of
 from landingzone.metrics import Metrics
+from landingzone.notices import notice
 from landingzone.status import Status
 from landingzone.tables import UNANSWERED, runs
 from processor.context import Context
@@ -84,13 +85,20 @@ class ProcessorStatus(Status):
         with self._here.db.read() as tx:
             count, landing_id, requested_at = tx.execute(waiting).one()
             found = {outcome: float(number) for outcome, number in tx.execute(unanswered())}
+            late, told_since = notice.open_late(tx), notice.oldest_waiting(tx)
         since = [moment_of(landing_id)] if landing_id else []
         since += [datetime.fromisoformat(requested_at)] if requested_at else []
         return {
             "runs_waiting": float(count),
             "oldest_waiting_seconds": max((now() - min(since)).total_seconds(), 0.0) if since else 0.0,
+            "sources_late": float(late),
+            "oldest_notice_seconds": _age(told_since) if told_since else 0.0,
             "runs_unanswered": {outcome.value: found.get(outcome.value, 0.0) for outcome in _WAIT_FOR_SOMEBODY},
         }
+
+
+def _age(since: str) -> float:
+    return max((now() - datetime.fromisoformat(since)).total_seconds(), 0.0)
 
 
 def unanswered() -> sa.Select[str, int]:

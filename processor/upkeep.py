@@ -3,14 +3,31 @@
 from datetime import timedelta
 
 from landingzone.job import Every, Job, Work
+from landingzone.notices import notice
+from landingzone.notices.sender import Post, send_waiting
 from processor import receipt
+from processor.arrival_watch import ArrivalWatch
 from processor.context import Context
 
 
 def jobs_of(here: Context) -> tuple[Job, ...]:
     """Every job of the processor."""
+    arrivals, notify = here.settings.arrivals, here.settings.notify
+    watch, post = ArrivalWatch(here), Post(notify)
 
     def old_receipts(work: Work) -> dict[str, int]:
         return {"removed": receipt.remove_old(here.zone, days=here.settings.processor.receipt_days, work=work)}
 
-    return (Job("receipts", Every(timedelta(hours=1)), old_receipts),)
+    def send(work: Work) -> dict[str, int] | None:
+        return send_waiting(here.db, post, work.commit, work.go_on) or None
+
+    def old_notices(work: Work) -> dict[str, int]:
+        with work.commit() as tx:
+            return {"removed": notice.remove_old(tx)}
+
+    return (
+        Job("receipts", Every(timedelta(hours=1)), old_receipts),
+        Job("arrivals", Every(timedelta(seconds=arrivals.watch_seconds)), watch.look),
+        Job("notices", Every(timedelta(seconds=notify.send_seconds)), send),
+        Job("old_notices", Every(timedelta(days=1)), old_notices),
+    )

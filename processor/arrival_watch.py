@@ -21,6 +21,8 @@ from processor.arrivals import Arrival, Missing, Outlook, Timing, outlook
 from processor.context import Context
 
 _AGAIN = timedelta(hours=1)
+_MANY, _AGAIN_OF_MANY = 200, timedelta(minutes=5)
+"""Where so many are late it is most likely us; some milliseconds each, every minute, would not help."""
 _EVER = datetime.min.replace(tzinfo=UTC)
 _AT_NIGHT = timedelta(hours=36)
 """What was due longer ago when it is first seen (a service that was down, or is new) is shown, and not told."""
@@ -56,16 +58,18 @@ class ArrivalWatch:
         self._forget_changed()
         made = 0
         with self._here.db.read() as tx:
-            late = {one.account for one in notice.open_of(tx, Kind.LATE)}
+            late = notice.open_late(tx)
+        again = timedelta(seconds=self._here.settings.arrivals.watch_seconds) if late < _MANY else _AGAIN_OF_MANY
         for account in Accounts(self._here.db).all():
             if not account.enabled:
                 continue
-            if account.name in late or self._look_at.get(account.name, _EVER) <= now():
+            if self._look_at.get(account.name, _EVER) <= now():
                 work.go_on()
-                made += self._account(work, account)
+                made += self._account(work, account, again=again)
         return made
 
-    def _account(self, work: Work, account: Account) -> int:
+    def _account(self, work: Work, account: Account, *, again: timedelta) -> int:
+        """Look at one account; `again`: after what time anew while something of it is over its time."""
         settings, at = self._here.settings.arrivals, now()
         with self._here.db.read() as tx:
             seen = outlook(
@@ -80,7 +84,10 @@ class ArrivalWatch:
             with work.commit() as tx:
                 for one in over:
                     notice.settle(tx, one.id)
-        changes_at = min(seen.changes_at or at + _AGAIN, at + _AGAIN)
+        not_in = (one for one in seen.arrivals if one.timing in {Timing.LATE, Timing.DUE, Timing.HELD})
+        is_late = any(one.due_at is not None and one.due_at <= at for one in not_in)
+        latest = at + (again if is_late else _AGAIN)
+        changes_at = min(seen.changes_at or latest, latest)
         self._look_at[account.name] = changes_at
         return made
 

@@ -5,12 +5,13 @@ a landing that never came to be. Only a withdrawal is told by the row alone.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from landingzone.clock import iso, now
-from landingzone.landing import Landing
+from landingzone.landing import Landing, least_id_of
 from landingzone.tables import accounts, landings, runs
 
 
@@ -47,6 +48,77 @@ def note(
     values = {"of_id": landing.id, "of_account": landing.account, "of_name": landing.name, **row}
     if not tx.execute(_NOTE[tx.dialect.name], values).rowcount:
         raise KeyError(landing.account)
+
+
+def note_newest(
+    tx: sa.Connection,
+    landing: Landing,
+    *,
+    size: int,
+    mtime: float,
+    resumed: bool = False,
+    key_fingerprint: str = "",
+    peer: str = "",
+) -> str:
+    """Note a new landing if its id is above every other of its account; else return the newest id, nothing is noted.
+
+    In the caller's write transaction, for which others that note landings of the account wait.
+    Raises KeyError if there is no account of that name.
+    """
+    if tx.dialect.name != "sqlite":  # which lets one write at a time
+        tx.execute(sa.select(accounts.c.id).where(accounts.c.name == landing.account).with_for_update())
+    row = {"resumed": resumed, "key_fingerprint": key_fingerprint, "peer": peer, "bytes": size, "mtime": mtime}
+    of = {"of_id": landing.id, "of_account": landing.account, "of_name": landing.name}
+    if tx.execute(_NOTE_NEWEST, {**of, **row}).first():  # a count of rows is not given by every database
+        return ""
+    account = sa.select(accounts.c.id).where(accounts.c.name == landing.account).scalar_subquery()
+    newest: str | None = tx.execute(
+        sa.select(sa.func.max(landings.c.id)).where(landings.c.account_id == account)
+    ).scalar()
+    if newest is None:
+        raise KeyError(landing.account)
+    return newest
+
+
+def note_mtime(tx: sa.Connection, landing_id: str, mtime: float) -> None:
+    """Note the time that a client gives what has landed."""
+    tx.execute(landings.update().where(landings.c.id == landing_id).values(mtime=mtime))
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A landing as a client is shown it that looks back.
+
+    Attributes:
+        landing: the landing.
+        size: in bytes.
+        mtime: seconds since 1970.
+        taken: whether the import has taken it up.
+    """
+
+    landing: Landing
+    size: int
+    mtime: float
+    taken: bool
+
+
+def landed_since(tx: sa.Connection, account: str, moment: datetime, *, name: str, most: int) -> list[Shown]:
+    """What has landed of an account from a moment on, newest first; only of a name if one is given. None withdrawn."""
+    taken = sa.exists().where(runs.c.landing_id == landings.c.id)
+    query = (
+        sa.select(landings.c.id, landings.c.name, landings.c.bytes, landings.c.mtime, taken)
+        .join(accounts, accounts.c.id == landings.c.account_id)
+        .where(accounts.c.name == account, landings.c.id >= least_id_of(moment))
+        .where(landings.c.withdrawn_at.is_(None), landings.c.bytes.is_not(None))
+        .order_by(landings.c.id.desc())
+        .limit(most)
+    )
+    if name:
+        query = query.where(landings.c.name == name)
+    return [
+        Shown(Landing(id_, account, named), size, mtime, is_taken)
+        for id_, named, size, mtime, is_taken in tx.execute(query)
+    ]
 
 
 def note_withdrawal(tx: sa.Connection, landing: Landing) -> None:
@@ -96,3 +168,23 @@ def _note(insert: "postgresql.Insert | sqlite.Insert") -> sa.Insert:
 
 
 _NOTE = {"sqlite": _note(sqlite.insert(landings)), "postgresql": _note(postgresql.insert(landings))}
+
+
+def _newest() -> sa.Insert:
+    """One statement: a client waits for it. Nothing where the account has a landing that is not below this one."""
+    columns = ("resumed", "key_fingerprint", "peer", "bytes", "mtime")
+    of_id = sa.bindparam("of_id", type_=landings.c.id.type)
+    other = landings.alias()
+    row = sa.select(
+        of_id,
+        accounts.c.id,
+        sa.bindparam("of_name", type_=landings.c.name.type),
+        *(sa.bindparam(name, type_=landings.c[name].type) for name in columns),
+    ).where(
+        accounts.c.name == sa.bindparam("of_account"),
+        ~sa.exists().where(other.c.account_id == accounts.c.id, other.c.id >= of_id),
+    )
+    return landings.insert().from_select(["id", "account_id", "name", *columns], row).returning(landings.c.id)
+
+
+_NOTE_NEWEST = _newest()

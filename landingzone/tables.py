@@ -185,9 +185,13 @@ landings = sa.Table(
     sa.Column("key_fingerprint", sa.String(64), nullable=False, server_default=""),
     sa.Column("peer", sa.String(64), nullable=False, server_default=""),
     sa.Column("withdrawn_at", sa.String(24)),
+    sa.Column("bytes", sa.BigInteger),
+    sa.Column("mtime", sa.Float),
     sa.Index(None, "account_id", "id"),
 )
-"""What the door knows of a landing, noted before the rename that makes it one. The file is the truth, not this row."""
+"""What the door knows of a landing, noted before the rename that makes it one. The file is the truth, not this row.
+
+`bytes`, `mtime` (seconds since 1970): what a client is shown that looks back; NULL if no door has noted it."""
 
 UNANSWERED = "outcome IN ('held', 'failed')"
 """Which runs wait for somebody, word for word as the index has it: SQLite takes it for no other words."""

@@ -6,15 +6,15 @@ Nothing here follows a link, leaves the account's own folders, or believes a pat
 import os
 import stat
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncssh
 from asyncssh.constants import FXF_APPEND, FXF_CREAT, FXF_EXCL, FXF_TRUNC, FXF_WRITE
 from asyncssh.sftp import SFTPAttrs, SFTPName, SFTPServer
 
-from landingzone.landing import check_name
+from landingzone.landing import Landing, check_name
 from sftpd.arrival import READ_MOST, Arrival
 from sftpd.receiving import Receiving
 from sftpd.refusal import Denied, Missing, Refused
@@ -22,6 +22,7 @@ from sftpd.transport import Transport
 from sftpd.view import RECEIPTS, Entry, Place, View, normalise, open_regular
 from sftpd.visitor import Visitor
 
+_T = TypeVar("_T")
 _FILE = stat.S_IFREG | 0o600
 _RECEIPT = stat.S_IFREG | 0o400
 _FOLDER = stat.S_IFDIR | 0o700
@@ -84,8 +85,20 @@ class Jail(SFTPServer):
 
     # Files
 
-    def open(self, path: bytes, pflags: int, attrs: SFTPAttrs) -> "Arrival | Reading":  # noqa: ARG002 - modes are ours
+    def open(
+        self,
+        path: bytes,
+        pflags: int,
+        attrs: SFTPAttrs,  # noqa: ARG002 - modes are ours
+    ) -> "Arrival | Reading | Awaitable[Arrival | Reading]":
         """Open a file: for reading, as a new upload, or an upload that goes on where it was cut."""
+        if pflags & FXF_TRUNC and not pflags & FXF_EXCL:  # whatever is there, it begins anew
+            return self._open_now(path, pflags)
+        return self._looking_back(path, lambda: self._open_now(path, pflags))
+
+    def _open_now(self, path: bytes, pflags: int) -> "Arrival | Reading":
+        if self._gone:
+            raise Refused("This session is over.")
         if len(self._open) >= self.limits.handles_per_session:
             raise Refused("Too many files are open in this session: close some.")
         place = Place.of(path)
@@ -163,14 +176,17 @@ class Jail(SFTPServer):
 
     # Attributes
 
-    def stat(self, path: bytes) -> SFTPAttrs:
+    def stat(self, path: bytes) -> SFTPAttrs | Awaitable[SFTPAttrs]:
         """Size, time and kind of a file or folder."""
+        return self._looking_back(path, lambda: self._stat_now(path))
+
+    def _stat_now(self, path: bytes) -> SFTPAttrs:
         place = Place.of(path)
         if not place.name:
             return _attrs(_READ_ONLY_FOLDER if place.folder else _FOLDER)
         return self._shown(self._find(place), _RECEIPT if place.folder else _FILE)
 
-    def lstat(self, path: bytes) -> SFTPAttrs:
+    def lstat(self, path: bytes) -> SFTPAttrs | Awaitable[SFTPAttrs]:
         """The same: there are no links."""
         return self.stat(path)
 
@@ -182,11 +198,23 @@ class Jail(SFTPServer):
         mtime = self._receiving.mtime(arrival.upload)
         return _attrs(_FILE, arrival.coverage.end, os.fstat(arrival.descriptor).st_mtime if mtime is None else mtime)
 
-    def setstat(self, path: bytes, attrs: SFTPAttrs) -> None:
+    def setstat(self, path: bytes, attrs: SFTPAttrs) -> Awaitable[None] | None:
         """Remember a time; accept and ignore modes and owners; a size only as far as an upload can be cut to it."""
+        if not self._receiving.neighbours.there:
+            self._setstat_now(path, attrs)
+            return None
+        return self._setstat_everywhere(path, attrs)
+
+    async def _setstat_everywhere(self, path: bytes, attrs: SFTPAttrs) -> None:
+        landed = await self._recalled(path, lambda: self._setstat_now(path, attrs))
+        if landed is not None and attrs.mtime is not None:
+            await self._receiving.set_landed_mtime(landed, attrs.mtime)
+
+    def _setstat_now(self, path: bytes, attrs: SFTPAttrs) -> Landing | None:
+        """What has landed already, if that is what it is about."""
         place = Place.of(path)
         if not place.name:
-            return
+            return None
         if place.folder:
             raise Denied("Receipts are read-only.")
         entry = self._find(place)
@@ -200,10 +228,11 @@ class Jail(SFTPServer):
                 self._receiving.set_mtime(entry.upload, attrs.mtime)
             elif entry.landed:
                 self._receiving.recent.set_mtime(entry.landed, attrs.mtime)
+        return entry.landed.landing if entry.landed else None
 
-    def lsetstat(self, path: bytes, attrs: SFTPAttrs) -> None:
+    def lsetstat(self, path: bytes, attrs: SFTPAttrs) -> Awaitable[None] | None:
         """The same: there are no links."""
-        self.setstat(path, attrs)
+        return self.setstat(path, attrs)
 
     def fsetstat(self, file_obj: object, attrs: SFTPAttrs) -> None:
         """The same for an open file."""
@@ -233,6 +262,8 @@ class Jail(SFTPServer):
                 yield SFTPName(os.fsencode(entry.name), attrs=self._shown(entry, _RECEIPT))
             return
         yield SFTPName(RECEIPTS.encode(), attrs=_attrs(_READ_ONLY_FOLDER))
+        if self._receiving.neighbours.there:
+            await self._receiving.recall(self.visitor.account)
         for entry in self._view.entries(self.visitor.account):
             yield SFTPName(entry.name.encode(), attrs=self._shown(entry, _FILE))
 
@@ -255,7 +286,7 @@ class Jail(SFTPServer):
         old, new = Place.of(oldpath), Place.of(newpath)
         if old.folder or new.folder or not old.name or not new.name:
             raise Denied("Folders and receipts cannot be renamed, and nothing can be put among them.")
-        entry = self._find(old)
+        entry = await self._recalled(oldpath, lambda: self._find(old))
         name = check_name(new.name)
         if entry.upload is None:
             raise Denied("This file has landed; it cannot be renamed any more.")
@@ -270,7 +301,7 @@ class Jail(SFTPServer):
         place = Place.of(path)
         if place.folder or not place.name:
             raise Denied("Receipts and folders cannot be deleted.")
-        entry = self._find(place)
+        entry = await self._recalled(path, lambda: self._find(place))
         if not self._receiving.settings.delete:
             raise Denied("What was sent cannot be deleted here: send a newer file, or call the operator.")
         if entry.upload:
@@ -309,6 +340,16 @@ class Jail(SFTPServer):
             self.close(left)
 
     # Looking up
+
+    def _looking_back(self, path: bytes, then: Callable[[], _T]) -> _T | Awaitable[_T]:
+        """What `then` gives; where there are other doors, once it is known what has landed there under that name."""
+        return self._recalled(path, then) if self._receiving.neighbours.there else then()
+
+    async def _recalled(self, path: bytes, then: Callable[[], _T]) -> _T:
+        place = Place.of(path)
+        if self._receiving.neighbours.there and place.name and not place.folder:
+            await self._receiving.recall(self.visitor.account, place.name.decode("utf-8", "replace"))
+        return then()
 
     def _find(self, place: Place) -> Entry:
         try:

@@ -17,12 +17,14 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
 
 from landingzone import landing_record
+from landingzone.clock import now
 from landingzone.db import Database, is_away, is_disk_full
 from landingzone.landing import Landing
 from landingzone.settings import DoorSettings
@@ -31,7 +33,8 @@ from landingzone.zone import Mark, Upload, Zone
 from sftpd.arrival import Arrival, lock
 from sftpd.backpressure import Backpressure
 from sftpd.expectation import Expectation
-from sftpd.recent import Recent
+from sftpd.neighbours import Neighbours
+from sftpd.recent import MAX_PER_ACCOUNT, Recent
 from sftpd.refusal import Denied, Missing, NoRoom, Refused, TooMuch
 from sftpd.room import Room, Rooms
 from sftpd.visitor import Visitor
@@ -78,6 +81,7 @@ class Receiving:
         self.zone = zone
         self.rooms = rooms
         self.recent = Recent(settings.remember_minutes)
+        self.neighbours = Neighbours(zone.root)
         self.stopping = False
         self.last_change = 0.0
         self.received_bytes = 0
@@ -375,41 +379,86 @@ class Receiving:
         *,
         synced: bool = False,
     ) -> None:
-        landing = self.zone.new_landing(visitor.account, name)
         info = os.fstat(descriptor)
+        mtime = self._mtimes.get(upload.id, info.st_mtime)
         resumed = Mark.RESUMED in upload.marks
-        log = visitor.log.bind(landing_id=landing.id, upload_id=upload.id)
+        log = visitor.log.bind(upload_id=upload.id)
 
-        def note_and_land() -> None:
+        def note_and_land() -> Landing:
+            landing = self.zone.new_landing(visitor.account, name)
             try:
-                with self._notes.write() as tx:
-                    landing_record.note(
-                        tx, landing, resumed=resumed, key_fingerprint=visitor.key_fingerprint, peer=visitor.peer
-                    )
+                landing = self._note(landing, visitor, size=info.st_size, mtime=mtime, resumed=resumed)
             except sa.exc.OperationalError as error:
                 if is_disk_full(error) or is_away(error):
                     raise  # nobody would know who sent it: the client is told that it has not arrived
-                log.warning("landing.not_noted")  # the database is busy: the file is the truth, not the note
+                # the database is busy: the file is the truth, not the note
+                log.warning("landing.not_noted", landing_id=landing.id)
             self.zone.land(upload, landing, descriptor, synced=synced)
+            return landing
 
         began = time.perf_counter()
         try:
-            await self._in_thread(note_and_land)
+            landing = await self._in_thread(note_and_land)
         except _FAILURES as error:
             full = is_disk_full(error)
             log.exception("upload.refused", reason="disk_full" if full else "landing_failed")
             if full:
                 raise NoRoom from None
             raise Refused("The server could not store the file. Please send it again later.") from None
-        mtime = self._mtimes.pop(upload.id, info.st_mtime)
+        self._mtimes.pop(upload.id, None)
         self.recent.remember(landing, size=info.st_size, mtime=mtime)
         log.info(
             "file.landed",
+            landing_id=landing.id,
             source=source.name if source else None,
             bytes=info.st_size,
             resumed=resumed,
             milliseconds=round((time.perf_counter() - began) * 1000, 1),
         )
+
+    def _note(self, landing: Landing, visitor: Visitor, *, size: int, mtime: float, resumed: bool) -> Landing:
+        """Note a landing, in a thread; under a new id where another door has just noted a later one."""
+        who = {"key_fingerprint": visitor.key_fingerprint, "peer": visitor.peer}
+        with self._notes.write() as tx:
+            while newest := landing_record.note_newest(tx, landing, size=size, mtime=mtime, resumed=resumed, **who):
+                landing = self.zone.new_landing(landing.account, landing.name, above=newest)
+        return landing
+
+    # What other doors have taken in
+
+    async def recall(self, account: str, name: str = "") -> None:
+        """Learn what has landed at other doors in the last minutes, where there are any: all, or what bears a name."""
+        try:
+            found = await self._in_thread(lambda: self._landed_elsewhere(account, name))
+        except sa.exc.SQLAlchemyError:
+            _log.exception("door.error", request="recall", account=account)
+            return
+        for shown in reversed(found):
+            known = self.recent.find(account, shown.landing.name)
+            if known is None or known.landing.id <= shown.landing.id:
+                self.recent.remember(shown.landing, size=shown.size, mtime=shown.mtime)
+
+    def _landed_elsewhere(self, account: str, name: str) -> list[landing_record.Shown]:
+        since = now() - timedelta(minutes=self._settings.remember_minutes)
+        with self._notes.read() as tx:
+            noted = landing_record.landed_since(tx, account, since, name=name, most=MAX_PER_ACCOUNT)
+        # a note comes before its file: of a door that was killed between the two nothing has landed
+        return [one for one in noted if one.taken or self._lies_there(one.landing)]
+
+    def _lies_there(self, landing: Landing) -> bool:
+        return self.zone.inbox_path(landing).exists() or self.zone.work_folder(landing).exists()
+
+    async def set_landed_mtime(self, landing: Landing, mtime: float) -> None:
+        """Let every door show the time that the client gives what has landed."""
+
+        def note() -> None:
+            with self._notes.write() as tx:
+                landing_record.note_mtime(tx, landing.id, mtime)
+
+        try:
+            await self._in_thread(note)
+        except sa.exc.SQLAlchemyError:  # this door remembers it all the same
+            _log.exception("door.error", request="set_landed_mtime", account=landing.account)
 
     def _settle_in(self, seconds: float, upload: Upload, visitor: Visitor) -> None:
         def start() -> None:

@@ -178,6 +178,7 @@ class Door:
         guests = frozenset(guest for guest, _ in inside.values())
         gathered = (reception.penalties.take(), reception.take_attempts())
         loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self.watcher, self.look_around)
         short = await loop.run_in_executor(self.watcher, self.rooms.look_at_disk)
         if short is not self._short:
             self._short = short
@@ -202,6 +203,13 @@ class Door:
                 and connection.idle_seconds > reception.limits.idle_minutes * 60
             ):
                 connection.end("idle", "Nothing was asked for a long time. Please connect again.")
+
+    def look_around(self) -> None:
+        """Look for other doors, in a thread."""
+        try:
+            self.receiving.neighbours.look(self.settings.remember_minutes)
+        except OSError:  # a full disk has no room for the sign that we are here
+            _log.exception("door.error", request="look_around")
 
     def _inside(self) -> "dict[str, tuple[Guest, Connection]]":
         """Who is inside now, by session."""
@@ -267,6 +275,7 @@ async def run(here: Installation, *, stop: asyncio.Event | None = None, metrics:
     door = Door(here)
     loop.add_signal_handler(signal.SIGHUP, door.reload)
     await door.receiving.take_up()
+    door.look_around()
     acceptors = await door.listen()
     acceptor = acceptors[0]
     status = door_status.status_of(here, door, acceptor, metrics or Metrics(Part.DOOR))

@@ -103,6 +103,26 @@ def _dealt(names: list[str], hands: int) -> list[list[str]]:
     return [names[at::hands] for at in range(hands)]
 
 
+def test_what_landed_at_one_door_is_seen_at_the_other(pair: Any, make_client: Any) -> None:
+    client = make_client(pair)
+    with sessions_at_both(pair, client) as sessions:
+        first, second = (sessions[node].open_sftp() for node in sorted(NODES))
+        content = b"student_id\n" * 100
+        ids = []
+        for number in range(10):
+            one, other = (first, second) if number % 2 else (second, first)
+            with one.open("students.csv", "wb") as file:
+                file.write(content + b"\n" * number)
+            ids.append(pair.wait_for("file.landed", count=number + 1)["landing_id"])
+            assert other.stat("students.csv").st_size == len(content) + number
+            other.utime("students.csv", (1_600_000_000, 1_600_000_000 + number))
+            assert one.stat("students.csv").st_mtime == 1_600_000_000 + number
+        pair.landed(count=10)  # the import has taken them all
+        assert ids == sorted(ids)
+        assert "students.csv" in first.listdir(".")
+        assert second.stat("students.csv").st_size == len(content) + 9
+
+
 def test_who_may_no_longer_be_inside_is_out_at_both_doors_within_two_seconds(
     pair: Any, make_client: Any, account: str
 ) -> None:

@@ -46,7 +46,13 @@ def installed(tmp_path: Path) -> Path:
 
 def test_there_is_a_unit_for_the_whole_and_for_each_part() -> None:
     commands = {dict(directives(unit))["ExecStart"].rpartition("/")[2] for unit in UNITS}
-    assert commands == {"landingzone serve", "landingzone sftpd", "landingzone processor"}
+    assert commands == {
+        "landingzone serve",
+        "landingzone sftpd",
+        "landingzone processor --node %H.%i --status-port %i",
+        "landingzone sftpd --share-port --node %H.%i --status-port %i",
+        "landingzone processor",
+    }
 
 
 def test_systemd_takes_the_units_without_a_word(need: Need, installed: Path) -> None:

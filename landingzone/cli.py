@@ -28,7 +28,7 @@ from landingzone import (
 )
 from landingzone.command import Installation, installation
 from landingzone.db import Database
-from landingzone.errors import LandingZoneError
+from landingzone.errors import DatabaseAway, LandingZoneError
 
 app = typer.Typer(
     name="landingzone",
@@ -139,6 +139,13 @@ def main() -> None:
     except LandingZoneError as refused:
         typer.echo(f"landingzone: {refused}", err=True)
         sys.exit(refused.exit_code)
+    except Exception as error:
+        from landingzone.db import is_busy
+
+        if not is_busy(error):
+            raise
+        typer.echo(f"landingzone: {DatabaseAway()}", err=True)
+        sys.exit(DatabaseAway.exit_code)
 
 
 if __name__ == "__main__":

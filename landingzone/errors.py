@@ -18,5 +18,9 @@ class UsageError(LandingZoneError):
     exit_code = 2
 
 
+class DatabaseAway(LandingZoneError):
+    """The database is away or busy: nothing was changed, or the end was not heard of. Look, and try again."""
+
+
 class NotInitialised(LandingZoneError):
     """There is no landing zone here: make one with `landingzone init --root DIR`, or point LANDINGZONE_ROOT at one."""

@@ -25,6 +25,7 @@ from processor import standing as standings
 from processor.bulk_load import BulkLoad
 from processor.changes import Changes, ChangesFile
 from processor.context import Context
+from processor.copy_load import CopyLoad
 from processor.examination import OnRows
 from processor.listing import Listing, ListingDiffers
 from processor.reconcile import reconcile
@@ -83,8 +84,8 @@ def comparison(subject: Subject, feeds: Sequence[Feed], *, large: bool) -> Itera
         yield AtOnce(subject)
         return
     with _spool_folder(subject) as folder:
-        if shows is None and here.db.file is not None:
-            yield from _first_load(subject, feeds, here.db.file)
+        if shows is None:
+            yield from _first_load(subject, feeds)
         else:
             yield NextDay(subject, feeds, folder, shows=shows)
 
@@ -121,7 +122,7 @@ class AtOnce:
 class FirstLoad:
     """Every row is new, and written while the file is still being read."""
 
-    def __init__(self, subject: Subject, feeds: Sequence[Feed], load: BulkLoad) -> None:
+    def __init__(self, subject: Subject, feeds: Sequence[Feed], load: BulkLoad | CopyLoad) -> None:
         self._load = load
         self._files = {feed.name: ChangesFile(subject.staging, feed) for feed in feeds}
         self._heights = dict.fromkeys(self._files, 0)
@@ -295,13 +296,19 @@ class _ByHash:
 _CHANGES: Final = ("added", "changed", "reactivated")
 
 
-def _first_load(subject: Subject, feeds: Sequence[Feed], database: Path) -> Iterator[Comparison]:
-    owner = subject.here.owner
-    with BulkLoad(database, subject.run, owner=owner, source_id=subject.source_id, feeds=feeds) as load:
+def _first_load(subject: Subject, feeds: Sequence[Feed]) -> Iterator[Comparison]:
+    with _load(subject, feeds) as load:
         first = FirstLoad(subject, feeds, load)
         yield first
     if not first.committed:
         _discard_load(subject, feeds)
+
+
+def _load(subject: Subject, feeds: Sequence[Feed]) -> BulkLoad | CopyLoad:
+    here, run, source_id = subject.here, subject.run, subject.source_id
+    if here.db.file is None:
+        return CopyLoad(here.db, run, owner=here.owner, source_id=source_id)
+    return BulkLoad(here.db.file, run, owner=here.owner, source_id=source_id, feeds=feeds)
 
 
 def _discard_load(subject: Subject, feeds: Sequence[Feed]) -> None:

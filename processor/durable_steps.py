@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
-from landingzone.db import is_disk_full
+from landingzone.db import is_busy, is_disk_full
 from processor import run as runs
 from processor.context import Context
 from processor.import_step import STEPS
@@ -38,7 +38,8 @@ def _durable(here: Context, step: Callable[[Context, Run], None], states: tuple[
                 return
             except Exception as error:
                 full = is_disk_full(error)
-                log.error("run.waits", step=step.__name__, reason="disk_full" if full else "internal", exc_info=error)
+                reason = "disk_full" if full else "database" if is_busy(error) else "internal"
+                log.error("run.waits", step=step.__name__, reason=reason, exc_info=error)
                 if full:
                     here.zone.release_reserve()
                 time.sleep(wait)

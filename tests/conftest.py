@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
@@ -402,18 +403,25 @@ def _postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgresql
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with (shared / "postgresql.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # Not in pytest's folder: each start of pytest shuts that for others, and the server's user is another one.
+        folder = Path(tempfile.gettempdir()) / f"postgresql-{shared.parent.name}-{shared.name}"
+        folder.mkdir(mode=0o755, exist_ok=True)
         server = _start_postgresql(
-            shared / "postgresql", "fsync = off", "full_page_writes = off", "max_connections = 300", "autovacuum = off"
+            folder / "data", "fsync = off", "full_page_writes = off", "max_connections = 300", "autovacuum = off"
         )
         server.prepare()
     yield server
     server.server.cleanup()
+    if not (folder / "data" / "postmaster.pid").exists():
+        shutil.rmtree(folder)
 
 
 @pytest.fixture
-def own_postgresql(tmp_path: Path) -> Iterator[Postgresql]:
+def own_postgresql() -> Iterator[Postgresql]:
     """A server that only this test uses, and may stop, restart and kill."""
-    server = _start_postgresql(tmp_path / "postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+    folder.chmod(0o755)
+    server = _start_postgresql(folder / "data")
     server.prepare()
     yield server
     server.server.cleanup()

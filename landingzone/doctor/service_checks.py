@@ -23,6 +23,8 @@ _FILES_BESIDE = 200
 """Open files of the front door beside those of its connections."""
 _OLDEST_ASYNCSSH = (2, 24, 1)
 _BANNER_SECONDS = 5.0
+_SLOW_SECONDS = 0.05
+_CLOCK_SECONDS = 2.0
 _PROXY_LOCAL = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
 """The PROXY header, version 2, of who speaks for itself."""
 
@@ -35,13 +37,16 @@ def database(settings: Settings, *, thorough: bool) -> Iterator[Finding]:
     except NotInitialised as missing:
         yield Finding("database", Severity.PROBLEM, "There is no database.", str(missing))
         return
-    if db.revision != newest_revision():
+    if not db.is_up_to_date:
         found = f"The database has form {db.revision}, this version wants {newest_revision()}."
         yield Finding("database", Severity.PROBLEM, found, "Restart the service: it brings the database to its form.")
     elif db.file is None:
-        yield Finding("database", Severity.OK, f"The database answers, in form {db.revision}.")
+        yield from _server(db)
     else:
         yield from _whole(db, thorough=thorough)
+    if db.is_up_to_date and db.revision != newest_revision():
+        found = f"The database has form {db.revision}, newer than this version's {newest_revision()}; that serves."
+        yield Finding("database", Severity.WARNING, found, "A newer version runs elsewhere: update this node soon.")
     if db.file is not None:
         for path in (db.file, settings.root / "workflows.db"):
             log = path.with_name(f"{path.name}-wal")
@@ -49,6 +54,30 @@ def database(settings: Settings, *, thorough: bool) -> Iterator[Finding]:
                 found = f"{log.name} has {log.stat().st_size >> 20:,} MiB: something reads one old state for long."
                 yield Finding("database", Severity.WARNING, found, "Look for a forgotten sqlite3 shell, then restart.")
     db.close()
+
+
+def _server(db: Database) -> Iterator[Finding]:
+    """A PostgreSQL server: how fast it answers, what it is, and whether text and time are as they must be."""
+    question = "SELECT current_setting('server_version'), current_setting('server_encoding'), {}, {}"
+    used = "(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database())"
+    query = question.format(used, "extract(epoch FROM clock_timestamp())")
+    with db.read() as tx:
+        tx.exec_driver_sql("SELECT 1")
+        began = time.time()
+        release, encoding, connections, clock = tx.exec_driver_sql(query).one()
+        took = time.time() - began
+    difference = abs(float(clock) - began - took / 2)
+    found = f"PostgreSQL {release.split()[0]} answers in {took * 1000:.1f} ms, in form {db.revision}; "
+    yield Finding("database", Severity.OK, f"{found}{connections} connections are open.")
+    if took > _SLOW_SECONDS:
+        found = f"The database needs {took * 1000:.0f} ms for an answer."
+        yield Finding("database", Severity.WARNING, found, "Bring it nearer: a small file costs dozens of answers.")
+    if encoding != "UTF8":
+        advice = "Create the database anew with ENCODING 'UTF8' TEMPLATE template0."
+        yield Finding("database", Severity.PROBLEM, f"The database keeps text as {encoding}, not UTF8.", advice)
+    if difference > _CLOCK_SECONDS:
+        found = f"This machine's clock and the database server's differ by {difference:.0f} s."
+        yield Finding("database", Severity.WARNING, found, "Let both follow the same time servers (chrony, timesyncd).")
 
 
 def _whole(db: Database, *, thorough: bool) -> Iterator[Finding]:

@@ -213,6 +213,11 @@ METRICS = (
         known=OUR_FAULTS,
     ),
     _counter(
+        "processor_deaths",
+        "Processors that died with runs in hand, as this one has found; their runs were taken up again.",
+        parts=_PROCESSOR,
+    ),
+    _counter(
         "jobs",
         "What the import does by itself now and then, by how it ended; `waits`: it could not be begun.",
         "job",
@@ -315,8 +320,10 @@ class Metrics(Collector):
                 self.count("run_errors", 1, why)
             case "run.waits":
                 self.count("run_waits", 1, why)
-            case "run.taken_over":
+            case "run.taken_over" | "run.set_aside":
                 pass
+            case "processor.taken_over" | "processor.crashed":
+                self.count("processor_deaths")
             case "job.done" | "job.failed" | "job.waits":
                 self.count("jobs", 1, str(event.get("job")), name.removeprefix("job."))
             case "processor.scan_failed":

@@ -142,6 +142,12 @@ class ProcessorSettings(_Section):
     workers: int = Field(4, ge=1, le=64, description="Runs that go side by side (of different accounts).")
     rescan_seconds: float = Field(15, gt=0, description="Interval of the full scan of the inboxes.")
     poll_seconds: float = Field(0.02, gt=0, description="Interval at which the queue of runs is polled.")
+    beat_seconds: float = Field(
+        2,
+        gt=0,
+        le=10,
+        description="Interval of a processor's heartbeat. One that misses six is dead, and others take its runs over.",
+    )
     watch: Literal["native", "polling"] = Field(
         "native", description="How new files are noticed: the system's events, or polling on network filesystems."
     )

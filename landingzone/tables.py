@@ -193,6 +193,10 @@ landings = sa.Table(
 
 `bytes`, `mtime` (seconds since 1970): what a client is shown that looks back; NULL if no door has noted it."""
 
+HAS_TURN = "turn_at IS NOT NULL AND state <> 'receipted'"
+"""Which run its account's turn belongs to, word for word as the index has it; at most one of an account."""
+AWAITS_TURN = "turn_at IS NULL AND state <> 'receipted'"
+"""Which runs wait for their account's turn."""
 UNANSWERED = "outcome IN ('held', 'failed')"
 """Which runs wait for somebody, word for word as the index has it: SQLite takes it for no other words."""
 
@@ -216,7 +220,26 @@ runs = sa.Table(
     sa.Column("sha256", sa.String(64)),
     sa.Column("bytes", sa.BigInteger),
     sa.Column("report", sa.JSON),
+    sa.Column("priority", sa.Integer, nullable=False, server_default="10"),
+    sa.Column("turn_at", sa.String(24)),
+    sa.Column("crashes", sa.Integer, nullable=False, server_default="0"),
     sa.UniqueConstraint("landing_id", "attempt"),
+    sa.Index(
+        "ix_runs_turn",
+        "account_id",
+        unique=True,
+        sqlite_where=sa.text(HAS_TURN),
+        postgresql_where=sa.text(HAS_TURN),
+    ),
+    sa.Index(
+        "ix_runs_waiting",
+        "account_id",
+        "priority",
+        "landing_id",
+        "attempt",
+        sqlite_where=sa.text(AWAITS_TURN),
+        postgresql_where=sa.text(AWAITS_TURN),
+    ),
     sa.Index(None, "account_id", "id"),
     sa.Index(
         "ix_runs_unfinished",
@@ -229,7 +252,20 @@ runs = sa.Table(
 """One attempt to take one landing through the import step; id is `<landing-id>:<attempt>`.
 
 `owner` is the process that works on it, checked when its data commits; `request` what an operator asked this attempt
-for; `report` the receipt's body."""
+for; `report` the receipt's body; `priority` lower first within an account; `turn_at` since when its account's turn is
+its; `crashes` how many processes have died while they had it in hand."""
+
+processors = sa.Table(
+    "processors",
+    metadata,
+    sa.Column("node", sa.String(64), primary_key=True),
+    sa.Column("owner", sa.String(128), nullable=False),
+    sa.Column("beat", sa.BigInteger, nullable=False),
+    sa.Column("started_at", sa.String(24), nullable=False),
+    sa.Column("beat_at", sa.String(24), nullable=False),
+    sa.Column("gone_at", sa.String(24)),
+)
+"""The processors, each under its node's name: `beat` counts up while it lives; `gone_at` once others took its runs."""
 
 no_school = sa.Table(
     "no_school",

@@ -1,7 +1,7 @@
 """What every step of a run works with."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 from landingzone.db import Database
@@ -17,6 +17,7 @@ class Context:
 
     `progress` is the same database, whose commits may be lost in a power cut (never half of one): for how far a run is
     before and after the commit that counts. A step that is done again for that has no second effect.
+    `in_hand` are the runs (by id) that this process has made its own: what it finds taken away from it stays so.
     """
 
     settings: Settings
@@ -26,6 +27,7 @@ class Context:
     catalogue: Catalogue
     sources: Sources
     owner: str
+    in_hand: set[str] = field(default_factory=set)
 
 
 def owner_name(node: str) -> str:

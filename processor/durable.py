@@ -1,11 +1,14 @@
 """Durable runs: the one place that knows DBOS.
 
-A run is a workflow whose id is the run's id, in a queue that is partitioned by account: one account's runs go one at a
-time, in the order in which they were enqueued; different accounts' side by side. What was finished is not repeated
-after a crash; what was not, is. A process that starts takes up what a process of the same node left.
+A run is a workflow whose id is the run's id. It is enqueued when its account's turn is its own (turns.py), so what
+stands in the queues belongs to different accounts and goes side by side: attendance first, then in the order of
+turns. Large files have a queue of their own, so that they never take all workers. What was finished is not repeated
+after a crash; what was not, is. A process that starts takes up what a process of the same node left, and others take
+up what a dead one left.
 """
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +18,10 @@ import sqlalchemy as sa
 import structlog
 from dbos import DBOS, DBOSConfig, Serializer, SetEnqueueOptions, SetWorkflowID
 
-from landingzone.db import is_disk_full, prepare_sqlite
+from landingzone.db import database_url, is_disk_full, postgresql_engine, prepare_sqlite
 
-_QUEUE = "runs"
+_QUEUE, _LARGE = "runs", "large"
+_LARGE_POLL_SECONDS = 0.25
 #: Fixed: workflows of one application version are taken up by processes of that version only. Raise it only when the
 #: steps of a run change in a way that a half-done run cannot bear.
 _APPLICATION_VERSION = "1"
@@ -27,15 +31,26 @@ log = structlog.get_logger()
 Step = Callable[[str], None]
 
 
+class Lost(BaseException):
+    """The run is no longer this process's: its workflow ends here, and nothing is noted of it.
+
+    Not an Exception: DBOS would note that as the step's result, for the process that has the run now.
+    """
+
+
 class Durable:
     """Takes runs through their steps, durably.
+
+    What a power cut takes from DBOS's own database is done again without a second effect, or found again by the scan.
 
     Args:
         url: SQLAlchemy URL of DBOS's own database; SQLite is put into WAL mode.
         node: stable name of this process.
-        workers: runs that go side by side.
+        owner: what its connections to a server are called.
+        workers: runs that go side by side; beside them half as many of large files.
         poll_seconds: interval at which the queue is polled.
-        steps: what a run goes through; each gets the run's id, and can be repeated without a second effect.
+        steps: what a run goes through; each gets the run's id, and can be repeated without a second effect. Raises
+            Lost if another process has the run now.
         on_disk_full: called when DBOS could not write for want of room; returns when it is worth trying again.
     """
 
@@ -44,6 +59,7 @@ class Durable:
         url: str,
         *,
         node: str,
+        owner: str,
         workers: int,
         poll_seconds: float,
         steps: tuple[Step, ...],
@@ -51,12 +67,17 @@ class Durable:
     ) -> None:
         self._workers = workers
         self._poll_seconds = poll_seconds
+        self._ended: Step
         self._last_enqueued = 0
-        engine = sa.create_engine(url, hide_parameters=True)
-        if engine.dialect.name == "sqlite":
+        self._enqueuing = threading.Lock()
+        if sa.make_url(url).get_backend_name() == "sqlite":
+            engine = sa.create_engine(url, hide_parameters=True)
             if engine.url.database:
                 Path(engine.url.database).touch(mode=0o600, exist_ok=True)
-            _prepare_for_dbos(engine, on_disk_full)
+            prepare_sqlite(engine, durability="normal", driver_begins=True)
+        else:
+            engine = sa.create_engine(database_url(url), **postgresql_engine(name=owner))
+        _wait_for_room(engine, on_disk_full)
         config = DBOSConfig(
             name="landingzone",
             system_database_url=url,
@@ -67,34 +88,51 @@ class Durable:
             enable_otlp=False,
             log_level="WARNING",
             use_listen_notify=False,
-            max_executor_threads=workers + 4,
+            max_executor_threads=2 * workers + 4,
         )
         DBOS.destroy(destroy_registry=True)
         DBOS(config=config)
 
-        @DBOS.workflow(name="run")
+        @DBOS.workflow(name="run", max_recovery_attempts=None)  # what kills a process is counted in the run's row
         def run(run_id: str) -> None:
             for step in steps:
                 DBOS.run_step({"name": step.__name__}, step, run_id)
+            self._ended(run_id)
 
         self._run = run
 
-    def start(self) -> None:
-        """Begin: what a process of this node left is taken up, the queue is worked on."""
-        DBOS.launch()
-        DBOS.register_queue(
-            _QUEUE,
-            partition_concurrency=1,
-            worker_concurrency=self._workers,
-            polling_interval_sec=self._poll_seconds,
-            on_conflict="always_update",
-        )
+    def start(self, *, ended: Step) -> None:
+        """Begin: what a process of this node left is taken up, the queue is worked on.
 
-    def enqueue(self, run_id: str, *, account: str, priority: int) -> None:
-        """Put a run into its account's queue; one that was enqueued before is left as it is. Lower priority first."""
-        self._wait_for_next_millisecond()
-        with SetWorkflowID(run_id), SetEnqueueOptions(queue_partition_key=account, priority=priority):
-            DBOS.enqueue_workflow(_QUEUE, self._run, run_id)
+        `ended` is called with a run's id after its last step.
+        """
+        self._ended = ended
+        DBOS.launch()
+        for queue, workers, poll_seconds in (
+            (_QUEUE, self._workers, self._poll_seconds),
+            (_LARGE, max(1, self._workers // 2), max(self._poll_seconds, _LARGE_POLL_SECONDS)),
+        ):
+            DBOS.register_queue(
+                queue,
+                worker_concurrency=workers,
+                polling_interval_sec=poll_seconds,
+                on_conflict="always_update",
+            )
+
+    def enqueue(self, run_id: str, *, priority: int, large: bool = False) -> None:
+        """Put a run into the queue; one that was enqueued before is left as it is. Lower priority first."""
+        with self._enqueuing:
+            self._wait_for_next_millisecond()
+            with SetWorkflowID(run_id), SetEnqueueOptions(priority=priority):
+                DBOS.enqueue_workflow(_LARGE if large else _QUEUE, self._run, run_id)
+
+    def take_over(self, node: str) -> int:
+        """Put what a dead node's process had in hand back into its queue; returns how many runs. May be repeated."""
+        return len(DBOS._recover_pending_workflows([node]))  # noqa: SLF001 - there is no other; a test holds what it does
+
+    def resume(self, run_ids: list[str]) -> None:
+        """Put runs that nobody has in hand back into the queue, however they came there."""
+        DBOS.resume_workflows(run_ids, queue_name=_QUEUE)
 
     def stop(self, *, drain_seconds: int) -> None:
         """Take up nothing more, and wait for what is under way; what is not done by then goes on at the next start."""
@@ -127,12 +165,9 @@ class _NoRoom(Exception):
         return "database is locked: the disk is full"
 
 
-def _prepare_for_dbos(engine: sa.Engine, on_disk_full: Callable[[], None]) -> None:
-    # What a power cut takes from it is done again without a second effect, or found again by the scan.
-    prepare_sqlite(engine, durability="normal", driver_begins=True)
-
+def _wait_for_room(engine: sa.Engine, on_disk_full: Callable[[], None]) -> None:
     @sa.event.listens_for(engine, "handle_error")
-    def _wait_for_room(context: sa.engine.ExceptionContext) -> None:
+    def _wait(context: sa.engine.ExceptionContext) -> None:
         if is_disk_full(context.original_exception):
             on_disk_full()
             raise sa.exc.OperationalError(None, None, _NoRoom(), hide_parameters=True)

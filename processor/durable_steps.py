@@ -8,6 +8,7 @@ import structlog
 from landingzone.db import is_busy, is_disk_full
 from processor import run as runs
 from processor.context import Context
+from processor.durable import Lost
 from processor.import_step import STEPS
 from processor.run import Run, State
 
@@ -34,8 +35,9 @@ def _durable(here: Context, step: Callable[[Context, Run], None], states: tuple[
             try:
                 _once(here, step, states, run_id)
             except runs.TakenOver:
-                log.warning("run.taken_over", step=step.__name__)
-                return
+                here.in_hand.discard(run_id)
+                log.warning("run.taken_over", step=step.__name__, run=run_id)
+                raise Lost from None
             except Exception as error:
                 full = is_disk_full(error)
                 reason = "disk_full" if full else "database" if is_busy(error) else "internal"
@@ -58,6 +60,14 @@ def _once(here: Context, step: Callable[[Context, Run], None], states: tuple[Sta
         return
     with structlog.contextvars.bound_contextvars(account=run.account, landing_id=run.landing_id, attempt=run.attempt):
         if run.owner != here.owner:
-            with here.progress.write() as tx:
-                runs.own(tx, run, here.owner)
+            _take_in_hand(here, run)
         step(here, run)
+
+
+def _take_in_hand(here: Context, run: Run) -> None:
+    """Own a run that nobody owns. Raises TakenOver if somebody does, or if this process had it and has lost it."""
+    if run.id in here.in_hand:
+        raise runs.TakenOver
+    with here.progress.write() as tx:
+        runs.own(tx, run, here.owner)
+    here.in_hand.add(run.id)

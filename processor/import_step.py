@@ -28,11 +28,13 @@ from processor.integrity import warnings_for
 from processor.listing import ListingDiffers
 from processor.receipt import Report
 from processor.run import Outcome, Run, State
-from processor.standing import Standing
+from processor.standing import Seen, Standing
 from processor.verdict import Compared, Verdict
 
 log = structlog.get_logger()
 
+SET_ASIDE_AFTER = 3
+"""Processes that may die while they have a file in hand; then it is left alone until somebody asks for it again."""
 _EVENTS = {outcome: f"run.{outcome.value}" for outcome in Outcome}
 """Stable names in the log: `run.imported`, `run.held`, ..."""
 
@@ -43,6 +45,7 @@ class Application:
 
     Attributes:
         source_id: the source's number.
+        seen: what it stood at when the changes were found.
         changes: of its records, by kind.
         standing: what it stands at afterwards.
         ends_older: a full file makes older ones that are held or failed pointless.
@@ -51,6 +54,7 @@ class Application:
     """
 
     source_id: int
+    seen: Seen
     changes: Sequence[Changes]
     standing: Standing
     ends_older: bool = False
@@ -84,7 +88,7 @@ def bring_in(here: Context, run: Run) -> None:
         with contextlib.ExitStack() as held:
             judged, application = _judge(here, run, report, held)
             _commit(here, run, report, judged, application)
-    except (runs.TakenOver, ListingDiffers):
+    except (runs.TakenOver, ListingDiffers, standings.SourceMoved):
         raise
     except Exception as error:
         if is_busy(error):
@@ -131,6 +135,9 @@ def _judge(here: Context, run: Run, report: Report, held: contextlib.ExitStack) 
     """Take the claimed file as far as it goes; nothing is applied yet. What is in use until the commit is `held`."""
     report.sha256, report.bytes = archive.sha256_of(here.zone.claimed_path(run.landing))
     report.resumed = _was_resumed(here, run)
+    if run.crashes >= SET_ASIDE_AFTER:
+        log.error("run.set_aside", crashes=run.crashes)
+        return Verdict(Outcome.FAILED, f"Our system ended {run.crashes} times while it read this file."), None
     if run.request is not None and run.request["kind"] == "reject":
         return Verdict(Outcome.REJECTED, run.request["reason"]), None
     if run.request is not None and run.request["kind"] == "revert":
@@ -146,7 +153,8 @@ def _judge(here: Context, run: Run, report: Report, held: contextlib.ExitStack) 
     source_id = _recognise(here, run, source)
 
     with here.db.read() as tx:
-        before = standings.of(tx, source_id)
+        seen = standings.seen(tx, source_id)
+        before = seen.standing
         last = runs.find(tx, before.run) if before.run else None
     reading = reading_of(account, source, run.landing.landed_at)
     after = Standing(run.id, report.sha256, standings.form(feed, source, reading))
@@ -163,7 +171,7 @@ def _judge(here: Context, run: Run, report: Report, held: contextlib.ExitStack) 
         return judged, None
     changes, compared_by = found
     return judged, Application(
-        source_id, changes, before if late else after, ends_older=mode is Mode.FULL, comparison=compared_by
+        source_id, seen, changes, before if late else after, ends_older=mode is Mode.FULL, comparison=compared_by
     )
 
 
@@ -254,7 +262,8 @@ def _undo(here: Context, run: Run, report: Report) -> tuple[Verdict, Application
         undone_run = runs.get(tx, f"{run.landing_id}:{run.attempt - 1}")
         undone = reverting.undone_by(tx, undone_run, through=run.request["through"])
         before = reverting.standing_before(tx, undone_run)
-    assert undone_run.source_id is not None
+        assert undone_run.source_id is not None
+        seen = standings.seen(tx, undone_run.source_id)
     report.source, report.feed = undone_run.source, undone_run.feed
     with here.db.write() as tx:
         runs.advance(tx, run, State.RECOGNISED, owner=here.owner, source_id=undone_run.source_id)
@@ -263,7 +272,7 @@ def _undo(here: Context, run: Run, report: Report) -> tuple[Verdict, Application
         one.tell(report)
     reason = f"{len(undone) - 1} newer files were undone with it." if len(undone) > 1 else ""
     after = Standing(before, None, None)
-    return Verdict(Outcome.REVERTED, reason), Application(undone_run.source_id, changes, after, undone=undone)
+    return Verdict(Outcome.REVERTED, reason), Application(undone_run.source_id, seen, changes, after, undone=undone)
 
 
 def _recognise(here: Context, run: Run, source: Source) -> int:
@@ -322,12 +331,13 @@ def _trusting(application: Application | None) -> Iterator[None]:
 
 
 def _apply(tx: sa.Connection, run: Run, what: Application) -> None:
+    standings.require(tx, what.source_id, what.seen)
     for one in what.changes:
         account_data.add(tx, one.feed, what.source_id, run.serial, one.added)
         account_data.change(tx, one.feed, what.source_id, run.serial, one.changed)
         account_data.change(tx, one.feed, what.source_id, run.serial, one.reactivated)
         account_data.end(tx, one.feed, what.source_id, run.serial, one.deactivated)
-    first = standings.rows_run(tx, what.source_id) is None
+    first = what.seen.rows_run is None
     rows_run = run.serial if what.changes_rows or first else None
     standings.set_to(tx, what.source_id, what.standing, rows_run=rows_run)
     runs.end_undone(tx, run, what.undone)

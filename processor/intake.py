@@ -1,22 +1,23 @@
-"""Intake: what waits in an inbox, or was asked for by an operator, becomes a run in its account's queue."""
+"""Intake: what waits in an inbox becomes a run, which waits for its account's turn."""
 
+import itertools
 import time
 from dataclasses import dataclass
 
 import structlog
 
 from landingzone import landing_record
-from landingzone.account import Accounts
+from landingzone.account import Account, Accounts
 from landingzone.feed import Mode
 from landingzone.landing import Landing, NameRefused
 from landingzone.source import is_temporary
 from processor import run as runs
 from processor.context import Context
-from processor.durable import Durable
+from processor.turns import Turns
 
 log = structlog.get_logger()
 
-_EVENTS_FIRST, _OTHERS = 1, 10
+_TAKEN_AT_ONCE = 200
 
 
 @dataclass
@@ -28,62 +29,55 @@ class _Dropped:
 
 
 class Intake:
-    """Finds what is to be run, and enqueues each run once."""
+    """Finds what has landed, and makes each landing a run once."""
 
-    def __init__(self, here: Context, durable: Durable) -> None:
+    def __init__(self, here: Context, turns: Turns) -> None:
         self._here = here
-        self._durable = durable
-        self._enqueued: set[str] = set()
+        self._turns = turns
+        self._taken: dict[str, set[str]] = {}
         self._dropped: dict[tuple[str, str], _Dropped] = {}
         self._accounts = Accounts(here.db)
         self._unknown: set[str] = set()
 
     def scan(self) -> None:
-        """Everything: all inboxes, runs that wait, withdrawals that no run has taken up."""
+        """Everything: all inboxes, withdrawals that no run has taken up."""
         for account in self._here.zone.accounts_with("inbox"):
             self.scan_account(account)
         with self._here.db.read() as tx:
             withdrawn = landing_record.withdrawn_without_run(tx)
-        for landing in withdrawn:
-            self._take(landing)
-        self.take_requested()
+        for account, landings in itertools.groupby(sorted(withdrawn, key=_account_of), key=_account_of):
+            self._take(self._accounts.get(account), sorted(landings))
 
-    def scan_account(self, account: str) -> None:
+    def scan_account(self, name: str) -> None:
         """What waits in one account's inbox, in order of landing; left alone where there is no such account."""
-        if self._accounts.find(account) is None:
-            if account not in self._unknown:
-                self._unknown.add(account)
-                log.warning("inbox.unknown_account", account=account)
+        account = self._accounts.find(name)
+        if account is None:
+            if name not in self._unknown:
+                self._unknown.add(name)
+                log.warning("inbox.unknown_account", account=name)
             return
-        self._adopt_dropped(account)
-        for landing in self._here.zone.waiting(account):
-            self._take(landing)
+        self._unknown.discard(name)
+        self._adopt_dropped(name)
+        waiting = self._here.zone.waiting(name)
+        taken = self._taken[name] = self._taken.get(name, set()) & {landing.id for landing in waiting}
+        new = [landing for landing in waiting if landing.id not in taken]
+        for begin in range(0, len(new), _TAKEN_AT_ONCE):
+            self._take(account, new[begin : begin + _TAKEN_AT_ONCE])
 
-    def take_requested(self) -> None:
-        """Runs that are in the database and not yet in the queue: further attempts, and what a crash left."""
-        with self._here.db.read() as tx:
-            waiting = runs.unfinished(tx)
-        self._enqueued &= {run.id for run in waiting}
-        for run in waiting:
-            self._enqueue(run.id, run.landing)
-
-    def _take(self, landing: Landing) -> None:
-        run_id = f"{landing.id}:1"
-        if run_id in self._enqueued:
-            return
+    def _take(self, account: Account, waiting: list[Landing]) -> None:
+        priorities = {landing.id: self._priority(landing) for landing in waiting}
         with self._here.db.write() as tx:
-            landing_record.note(tx, landing)
-            if not runs.exists(tx, landing.id):
-                runs.add(tx, landing)
-        self._enqueue(run_id, landing)
+            runs.hold_account(tx, account.id)
+            for landing in waiting:
+                landing_record.note(tx, landing)
+                if not runs.exists(tx, landing.id):
+                    runs.add(tx, landing, priority=priorities[landing.id])
+        self._taken.setdefault(account.name, set()).update(priorities)
+        self._turns.ask(account.id)
 
-    def _enqueue(self, run_id: str, landing: Landing) -> None:
-        if run_id in self._enqueued:
-            return
+    def _priority(self, landing: Landing) -> int:
         source = self._here.sources.match(landing.account, landing.name)
-        events = source is not None and source.mode == Mode.EVENTS
-        self._durable.enqueue(run_id, account=landing.account, priority=_EVENTS_FIRST if events else _OTHERS)
-        self._enqueued.add(run_id)
+        return runs.EVENTS if source is not None and source.mode == Mode.EVENTS else runs.ROSTERS
 
     def _adopt_dropped(self, account: str) -> None:
         """Give files that were put in by hand their landing id, once they have kept their size for a while."""
@@ -108,3 +102,7 @@ class Intake:
             landing = self._here.zone.adopt(account, name)
             del self._dropped[account, name]
             log.info("file.adopted", account=account, landing_id=landing.id, bytes=info.st_size)
+
+
+def _account_of(landing: Landing) -> str:
+    return landing.account

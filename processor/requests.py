@@ -56,7 +56,7 @@ def _ask(db: Database, run_id: str, request: dict[str, Any], *, allowed: tuple[O
             raise RunError(f"Run {run.id} is not the newest attempt of its file; that is {newest.id}.")
         if run.outcome not in allowed:
             raise RunError(_refusal(run, request["kind"], allowed))
-        asked = runs.add(tx, run.landing, requested_by=actor, request=request)
+        asked = runs.add(tx, run.landing, priority=run.priority, requested_by=actor, request=request)
         audit.record(tx, actor=actor, action=f"run.{request['kind']}", account=run.account, run=run.id, asked=asked)
     return asked
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from landingzone.clock import iso, now
 from landingzone.errors import LandingZoneError
 from landingzone.landing import Landing
-from landingzone.tables import accounts, landings, runs, sources
+from landingzone.tables import HAS_TURN, accounts, landings, runs, sources
 
 
 class State(StrEnum):
@@ -61,6 +61,8 @@ TRANSITIONS: dict[State, tuple[State, ...]] = {
     State.RECEIPTED: (State.ARCHIVED,),
 }
 
+#: Priorities within an account, lower first: an absence is called from within the hour, a roster from tomorrow on.
+EVENTS, ROSTERS = 1, 10
 #: Ends after which an operator may ask for another attempt of the same file.
 RETRYABLE = (Outcome.FAILED, Outcome.UNRECOGNISED, Outcome.HELD, Outcome.REJECTED)
 #: Ends after which a source stands at the run's file.
@@ -95,6 +97,8 @@ class Run:
             as it was shown), {"kind": "reject", "reason"}, {"kind": "revert", "through"}; None for a landing's
             first attempt.
         report: the receipt's body, once there is an outcome.
+        priority: lower ones first within an account.
+        crashes: how many processes have died while they had it in hand, before its outcome was committed.
     """
 
     serial: int
@@ -117,6 +121,8 @@ class Run:
     sha256: str | None
     bytes: int | None
     report: dict[str, Any] | None
+    priority: int
+    crashes: int
 
     @property
     def landing(self) -> Landing:
@@ -125,8 +131,31 @@ class Run:
 
 
 def own(tx: sa.Connection, run: Run, owner: str) -> None:
-    """Make a process the owner of a run: the one before it can change it no more."""
-    tx.execute(runs.update().where(runs.c.id == run.id).values(owner=owner))
+    """Make a process the owner of a run that has none. Raises TakenOver if it has another."""
+    free = runs.update().where(runs.c.id == run.id, runs.c.owner.is_(None)).values(owner=owner)
+    if tx.execute(free).rowcount != 1:
+        raise TakenOver
+
+
+def disown(tx: sa.Connection, node: str, *, but: str = "", crashed: bool) -> int:
+    """Take away from a node's processes what they own and have not ended: from now on they change nothing of it.
+
+    `but` is a process that keeps what it has. With `crashed` it is counted that a process has died of each run, or with
+    it, whose outcome was not committed yet. Returns how many runs there were.
+    """
+    theirs = sa.and_(
+        runs.c.state != State.RECEIPTED.value, runs.c.owner.startswith(f"{node}/", autoescape=True), runs.c.owner != but
+    )
+    at_work = [state.value for state in BEFORE_COMMIT]
+    died = sa.case((runs.c.state.in_(at_work), runs.c.crashes + 1), else_=runs.c.crashes)
+    values = {"owner": None, **({"crashes": died} if crashed else {})}
+    return tx.execute(runs.update().where(theirs).values(values)).rowcount
+
+
+def orphans(tx: sa.Connection) -> list[str]:
+    """The ids of runs that have begun and are nobody's: taken away from a dead process, and not yet in hand again."""
+    begun = runs.c.state.not_in([State.LANDED.value, State.RECEIPTED.value])
+    return list(tx.execute(sa.select(runs.c.id).where(sa.text(HAS_TURN), begun, runs.c.owner.is_(None))).scalars())
 
 
 def advance(tx: sa.Connection, run: Run, to: State, *, owner: str, **values: Any) -> None:  # noqa: ANN401 - columns
@@ -144,7 +173,14 @@ def advance(tx: sa.Connection, run: Run, to: State, *, owner: str, **values: Any
         raise TakenOver
 
 
-def add(tx: sa.Connection, landing: Landing, *, requested_by: str = "", request: dict[str, Any] | None = None) -> str:
+def add(
+    tx: sa.Connection,
+    landing: Landing,
+    *,
+    priority: int = ROSTERS,
+    requested_by: str = "",
+    request: dict[str, Any] | None = None,
+) -> str:
     """Add the next attempt for a noted landing, in the caller's write transaction; returns the run's id."""
     attempt = tx.execute(sa.select(sa.func.max(runs.c.attempt)).where(runs.c.landing_id == landing.id)).scalar() or 0
     run_id = f"{landing.id}:{attempt + 1}"
@@ -155,6 +191,7 @@ def add(tx: sa.Connection, landing: Landing, *, requested_by: str = "", request:
         attempt=attempt + 1,
         account_id=account_id,
         state=State.LANDED.value,
+        priority=priority,
         requested_by=requested_by,
         request=request if request is not None else sa.null(),
         report=sa.null(),
@@ -162,6 +199,11 @@ def add(tx: sa.Connection, landing: Landing, *, requested_by: str = "", request:
     )
     tx.execute(row)
     return run_id
+
+
+def hold_account(tx: sa.Connection, account_id: int) -> None:
+    """Let nobody else add runs to an account, or give its turn, until the caller's write transaction ends."""
+    tx.execute(sa.select(accounts.c.id).where(accounts.c.id == account_id).with_for_update(key_share=True))
 
 
 def exists(tx: sa.Connection, landing_id: str) -> bool:
@@ -295,6 +337,8 @@ _QUERY = (
         runs.c.sha256,
         runs.c.bytes,
         runs.c.report,
+        runs.c.priority,
+        runs.c.crashes,
     )
     .join(landings, landings.c.id == runs.c.landing_id)
     .join(accounts, accounts.c.id == runs.c.account_id)

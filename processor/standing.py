@@ -57,6 +57,30 @@ def rows_run(tx: sa.Connection, source_id: int) -> int | None:
     return serial
 
 
+class SourceMoved(Exception):
+    """Something else has been applied to the source since it was looked at: what was found holds no longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a source stood at, and which run had changed its rows last, when a run looked at it."""
+
+    standing: Standing
+    rows_run: int | None
+
+
+def seen(tx: sa.Connection, source_id: int) -> Seen:
+    """What a source stands at now, and which run has changed its rows last."""
+    return Seen(of(tx, source_id), rows_run(tx, source_id))
+
+
+def require(tx: sa.Connection, source_id: int, before: Seen) -> None:
+    """Keep a source for the caller's write transaction. Raises SourceMoved if it is not as it was seen."""
+    tx.execute(sa.select(sources.c.id).where(sources.c.id == source_id).with_for_update(key_share=True))
+    if seen(tx, source_id) != before:
+        raise SourceMoved
+
+
 def set_to(tx: sa.Connection, source_id: int, standing: Standing, *, rows_run: int | None = None) -> None:
     """Note what a source stands at from now on, and which run has changed its rows, in the transaction that applies it.
 

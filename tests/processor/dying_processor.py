@@ -3,6 +3,7 @@
 It does so only once the file named by the variable ARMED is there: runs before that go through.
 A moment is `before NAME` or `after NAME`, with NAME one of MOMENTS: a function of the import, or a change of state
 (`commit:STATE` is the end of the transaction that enters it). The code that runs up to there is the product's own.
+With the variable STANDS_STILL it stops there (SIGSTOP) instead of dying.
 """
 
 import functools
@@ -65,7 +66,7 @@ def armed() -> bool:
 
 def die() -> None:
     if armed():
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGSTOP if os.environ.get("STANDS_STILL") else signal.SIGKILL)
 
 
 def wrap(when: str, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,0 +1,189 @@
+"""Turns: one account's runs go one at a time, attendance first, then in order of landing; accounts go side by side.
+
+Only a run whose turn it is stands in the durable queue; the database keeps it to one of each account. So attendance
+that lands while ten rosters wait goes next, and every account waits behind others' runs, never behind their queues.
+"""
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+import structlog
+
+from landingzone.clock import iso, now
+from landingzone.db import is_busy, is_disk_full
+from landingzone.landing import Landing
+from landingzone.tables import AWAITS_TURN, HAS_TURN, accounts, landings, runs
+from processor.context import Context
+from processor.durable import Durable
+from processor.run import EVENTS, State, hold_account
+
+_LOOKED_EVERY = 1.0
+"""Seconds between two looks for accounts whose turn nobody has: what was asked for by a command, or lost in a crash."""
+_GIVEN_AT_ONCE = 100
+_PACKED = (".gz", ".zip", ".zst", ".xlsx")
+_UNPACKS_TO = 8
+"""How many times larger a packed file is taken to be."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The run whose turn it is in its account.
+
+    Attributes:
+        run_id: `<landing-id>:<attempt>`.
+        landing: its landing.
+        priority: see processor.run.
+        bytes: the file's size, as an earlier attempt has noted it.
+    """
+
+    run_id: str
+    landing: Landing
+    priority: int
+    bytes: int | None
+
+
+def give(tx: sa.Connection, account_id: int) -> Turn | None:
+    """Give an account's next run its turn, in the caller's write transaction; None if one has it, or none waits."""
+    hold_account(tx, account_id)
+    taken = sa.select(runs.c.serial).where(runs.c.account_id == account_id, sa.text(HAS_TURN))
+    if tx.execute(taken).first() is not None:
+        return None
+    next_one = (
+        sa.select(runs.c.id)
+        .where(runs.c.account_id == account_id, sa.text(AWAITS_TURN))
+        .order_by(runs.c.priority, runs.c.landing_id, runs.c.attempt)
+        .limit(1)
+    )
+    run_id = tx.execute(next_one).scalar()
+    if run_id is None:
+        return None
+    tx.execute(runs.update().where(runs.c.id == run_id).values(turn_at=iso(now())))
+    return _turn(tx, runs.c.id == run_id)[0]
+
+
+def unclaimed(tx: sa.Connection) -> list[Turn]:
+    """The turns that were given and whose run has not begun: a crash may have come before it was enqueued."""
+    return _turn(tx, sa.and_(sa.text(HAS_TURN), runs.c.state == State.LANDED.value))
+
+
+def waiting_accounts(tx: sa.Connection) -> list[int]:
+    """The accounts (by number) that have runs waiting, and whose turn nobody has."""
+    waiting, has_turn = runs.alias("waiting"), sa.select(runs.c.account_id).where(sa.text(HAS_TURN))
+    query = sa.select(waiting.c.account_id).where(sa.text(AWAITS_TURN), waiting.c.account_id.not_in(has_turn))
+    return list(tx.execute(query.distinct()).scalars())
+
+
+class Turns:
+    """Gives turns, and enqueues the runs that have them, in a thread of its own."""
+
+    def __init__(self, here: Context, durable: Durable) -> None:
+        self._here = here
+        self._durable = durable
+        self._asked: set[int] = set()
+        self._ended: set[str] = set()
+        self._resume = True
+        self._owed: list[Turn] = []
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, name="turns", daemon=True)
+
+    def start(self) -> None:
+        """Begin; what a crash has left without being enqueued is enqueued first."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Give no more turns."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join(timeout=10)
+
+    def ask(self, account_id: int) -> None:
+        """Something waits in this account, or its turn has become free."""
+        with self._wake:
+            self._asked.add(account_id)
+            self._wake.notify()
+
+    def ended(self, run_id: str) -> None:
+        """A run has ended: it is in nobody's hand, and its account's turn is free."""
+        self._here.in_hand.discard(run_id)
+        with self._wake:
+            self._ended.add(run_id)
+            self._wake.notify()
+
+    def resume(self) -> None:
+        """A process has died: it may have given turns and not enqueued their runs."""
+        with self._wake:
+            self._resume = True
+            self._wake.notify()
+
+    def _work(self) -> None:
+        while not self._stopping:
+            with self._wake:
+                if not (self._asked or self._ended or self._resume or self._stopping):
+                    self._wake.wait(_LOOKED_EVERY)
+                asked, self._asked = self._asked, set()
+                ended, self._ended = self._ended, set()
+                resume, self._resume = self._resume, False
+            try:
+                self._give(asked, ended, resume=resume)
+            except Exception as error:
+                reason = "disk_full" if is_disk_full(error) else "database" if is_busy(error) else "internal"
+                log.error("turns.failed", reason=reason, exc_info=error)
+                with self._wake:
+                    self._resume = True
+                    self._wake.wait(_LOOKED_EVERY)
+
+    def _give(self, asked: set[int], ended: set[str], *, resume: bool) -> None:
+        owed, self._owed = self._owed, []
+        accounts_of_ended = sa.select(runs.c.account_id).where(runs.c.id.in_(ended))
+        with self._here.db.read() as tx:
+            if resume or not (asked or ended):
+                asked = asked | set(waiting_accounts(tx))
+            if ended:
+                asked = asked | set(tx.execute(accounts_of_ended).scalars())
+            owed += unclaimed(tx) if resume else []
+        self._enqueue(owed)
+        todo = sorted(asked)
+        for begin in range(0, len(todo), _GIVEN_AT_ONCE):
+            with self._here.progress.write() as tx:
+                given = [give(tx, account_id) for account_id in todo[begin : begin + _GIVEN_AT_ONCE]]
+            self._enqueue(turn for turn in given if turn is not None)
+
+    def _enqueue(self, turns: Iterable[Turn]) -> None:
+        self._owed += turns
+        while self._owed:
+            turn = self._owed[0]
+            self._durable.enqueue(turn.run_id, priority=turn.priority, large=self._is_large(turn))
+            self._owed.pop(0)
+
+    def _is_large(self, turn: Turn) -> bool:
+        """Whether it would keep others waiting for long."""
+        if turn.priority == EVENTS:
+            return False
+        zone, size = self._here.zone, turn.bytes
+        for path in (zone.inbox_path(turn.landing), zone.claimed_path(turn.landing)):
+            try:
+                size = path.stat().st_size
+            except OSError:
+                continue
+            break
+        packed = turn.landing.name.lower().endswith(_PACKED)
+        return (size or 0) * (_UNPACKS_TO if packed else 1) >= self._here.settings.processor.large_mebibytes << 20
+
+
+def _turn(tx: sa.Connection, which: sa.ColumnElement[bool]) -> list[Turn]:
+    earlier = runs.alias("earlier")
+    size = sa.select(sa.func.max(earlier.c.bytes)).where(earlier.c.landing_id == runs.c.landing_id).scalar_subquery()
+    query = (
+        sa.select(runs.c.id, runs.c.landing_id, accounts.c.name, landings.c.name, runs.c.priority, size)
+        .join(landings, landings.c.id == runs.c.landing_id)
+        .join(accounts, accounts.c.id == runs.c.account_id)
+        .where(which)
+        .order_by(runs.c.priority, runs.c.landing_id)
+    )
+    return [Turn(row[0], Landing(row[1], row[2], row[3]), row[4], row[5]) for row in tx.execute(query)]

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import keys.cli
+import processor.archive_cli
 import processor.cli
 import processor.due_cli
 import processor.recipients_cli
@@ -126,6 +127,7 @@ for part in (
     sftpd.door_cli,
     sftpd.hostkeys_cli,
     processor.cli,
+    processor.archive_cli,
     processor.recipients_cli,
     processor.due_cli,
 ):

@@ -210,7 +210,7 @@ METRICS = (
         "Steps that could not be finished and were tried again.",
         "reason",
         parts=_PROCESSOR,
-        known=OUR_FAULTS,
+        known=(*OUR_FAULTS, "archive_away"),
     ),
     _counter(
         "processor_deaths",

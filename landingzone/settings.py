@@ -158,6 +158,28 @@ class ProcessorSettings(_Section):
     receipt_days: int = Field(30, ge=1, description="How long receipts stay in the customer's view.")
 
 
+class ArchiveSettings(_Section):
+    """Where the files that came are kept, and for whom they are encrypted.
+
+    The credentials of object storage are not settings: they come from the environment (AWS_ACCESS_KEY_ID,
+    AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN) or from the machine's role.
+    """
+
+    url: Annotated[str, Field(pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]*)?)?$")] = Field(
+        "", description="`s3://bucket/prefix` for object storage; empty: archive/ under the root."
+    )
+    endpoint: Annotated[str, Field(pattern=r"^(https?://[^\s@]+)?$")] = Field(
+        "", description="URL of an S3-compatible server; empty: Amazon's."
+    )
+    region: str = Field("us-east-1", min_length=1, description="Region of the bucket.")
+    age_recipients: tuple[str, ...] = Field(
+        (), description="Whoever shall be able to read it (`age1...`, or SSH public keys); empty: not encrypted."
+    )
+    age_identity: Path | None = Field(
+        None, description="File of the identity that opens it: for approvals, retries and reverts only."
+    )
+
+
 class GuardSettings(_Section):
     """When a run is held for an operator instead of being applied."""
 
@@ -287,6 +309,7 @@ class Settings(BaseSettings):
     door: DoorSettings = DoorSettings()
     limits: LimitSettings = LimitSettings()
     processor: ProcessorSettings = ProcessorSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     guards: GuardSettings = GuardSettings()
     arrivals: ArrivalSettings = ArrivalSettings()
     notify: NotifySettings = NotifySettings()

@@ -21,7 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
-from landingzone.landing import IdMaker, Landing, check_name, moment_of
+from landingzone.landing import IdMaker, Landing, check_name
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -234,11 +234,7 @@ class Zone:
         fsync_folder(claimed.parent)
         return True
 
-    # Archive and receipts
-
-    def archive_folder(self, landing: Landing) -> Path:
-        """Where a landing is kept for good; the day is that of its landing, in UTC."""
-        return self.folder("archive", landing.account) / f"{moment_of(landing.id):%Y/%m/%d}" / landing.id
+    # Receipts
 
     def receipts_folder(self, account: str) -> Path:
         """What the customer can fetch."""

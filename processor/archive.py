@@ -1,168 +1,272 @@
-"""The archive: what is kept of each landing, and the staging that it is filled from. Every call can be repeated.
+"""The archive: what is kept of each landing. Every call can be repeated.
 
-<archive>/<account>/YYYY/MM/DD/<landing-id>/<name>.zst              the file as it arrived
-<archive>/.../<attempt>.receipt.json, <attempt>.receipt.txt         what the customer was told
-<archive>/.../<attempt>.rejects.csv, <attempt>.changes.<feed>.parquet   what each attempt rejected and changed
+    <account>/YYYY/MM/DD/<landing-id>/<name>.zst              the file as it arrived
+    <account>/.../<attempt>.receipt.json, <attempt>.receipt.txt         what the customer was told
+    <account>/.../<attempt>.rejects.csv, <attempt>.changes.<feed>.parquet   what each attempt rejected and changed
+
+It lies in a store (processor.archive_store): in archive/ under the root, or in object storage. Encrypted files end in
+`.age` (processor.archive_cipher).
 """
 
 import contextlib
 import hashlib
+import io
 import os
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO, Any, BinaryIO, cast
 
 import zstandard
 
-from landingzone.landing import Landing
-from landingzone.zone import FILE_MODE, FOLDER_MODE, Zone, create_file, fsync_folder
+from landingzone.landing import Landing, moment_of
+from landingzone.settings import Settings
+from landingzone.zone import FOLDER_MODE, Zone, create_file, link_file
+from processor.archive_cipher import ENDING, Cipher
+from processor.archive_store import ArchiveAway, Store, store_of
 from processor.run import Run
-
-_PIECE = 1 << 20
+from processor.staging import staging_folder
 
 
 class DamagedCopy(Exception):
     """What was read back is not what arrived."""
 
 
-def staging_folder(zone: Zone, run: Run) -> Path:
-    """Where an attempt writes its files before its outcome is committed."""
-    return zone.work_folder(run.landing) / f".attempt-{run.attempt}"
+def folder_of(landing: Landing) -> str:
+    """The key of a landing's folder in the store; the day is that of its landing, in UTC."""
+    return f"{landing.account}/{moment_of(landing.id):%Y/%m/%d}/{landing.id}"
 
 
-def spool_folder(zone: Zone, run: Run) -> Path:
-    """Where an attempt puts rows that are more than memory should hold."""
-    return zone.work_folder(run.landing) / f".spool-{run.attempt}"
+class Archive:
+    """What is kept of each landing, in a store.
 
-
-def drop_staging(zone: Zone, run: Run) -> None:
-    """Remove what an attempt has staged, and free its room."""
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(staging_folder(zone, run))
-
-
-def fresh_staging(zone: Zone, run: Run) -> Path:
-    """The attempt's staging folder, empty: what a crashed try of it left is gone."""
-    drop_staging(zone, run)
-    folder = staging_folder(zone, run)
-    folder.mkdir(mode=FOLDER_MODE, parents=True)
-    return folder
-
-
-def fsync_staging(folder: Path) -> None:
-    """Put everything staged on the disk, before the commit that refers to it."""
-    for path in folder.iterdir():
-        path.chmod(FILE_MODE)
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    fsync_folder(folder)
-
-
-def archived_file(zone: Zone, landing: Landing) -> Path:
-    """Where the file as it arrived is kept, compressed."""
-    return zone.archive_folder(landing) / f"{landing.name}.zst"
-
-
-def keep(zone: Zone, run: Run, *, sha256: str | None) -> Path:
-    """Move a landing's file and what the attempt staged into the archive; returns the landing's folder there.
-
-    The original is removed from the work folder only when its compressed copy is on the disk and proven the same.
-    `sha256` is None where the run failed before it could hash the file. Raises DamagedCopy if what lies in the work
-    folder is not what was hashed before; OSError on a full disk.
+    Args:
+        zone: the folders from which it is filled.
+        store: where it lies.
+        cipher: encrypts it, and opens it again.
     """
-    landing = run.landing
-    folder = zone.archive_folder(landing)
-    _make_folders(folder)
-    claimed = zone.claimed_path(landing)
-    if claimed.is_file():
-        kept, ahead = archived_file(zone, landing), _packed_ahead(zone, landing, sha256)
-        if not kept.is_file() and ahead.is_file():
-            ahead.rename(kept)
-        elif not kept.is_file():
-            _compress(claimed, kept, sha256=sha256)
-    staging = staging_folder(zone, run)
-    with contextlib.suppress(FileNotFoundError):
-        for path in sorted(staging.iterdir()):
-            path.rename(folder / f"{run.attempt}.{path.name}")
-    fsync_folder(folder)
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(zone.work_folder(landing))
-    return folder
 
+    def __init__(self, zone: Zone, store: Store, cipher: Cipher) -> None:
+        self._zone, self.store, self.cipher = zone, store, cipher
 
-@contextlib.contextmanager
-def packing_ahead(zone: Zone, landing: Landing, *, sha256: str) -> Iterator[None]:
-    """While something else is done with a claimed file, compress it beside, for `keep`; what fails here, that does."""
+    # Filling it
 
-    def pack() -> None:
-        with contextlib.suppress(OSError, DamagedCopy):
-            _compress(zone.claimed_path(landing), _packed_ahead(zone, landing, sha256), sha256=sha256, level=1)
+    def keep(self, run: Run, *, sha256: str | None) -> None:
+        """Move a landing's file and what the attempt staged into the archive.
 
-    with ThreadPoolExecutor(1, thread_name_prefix="pack") as thread:
-        thread.submit(pack)
-        yield
+        The original is removed from the work folder only when its compressed copy is safe and proven the same. The
+        reject file is handed to the customer's view on its way: from here on it may be encrypted. `sha256` is None
+        where the run failed before it could hash the file. Raises DamagedCopy if what lies in the work folder is not
+        what was hashed before; OSError on a full disk; ArchiveAway.
+        """
+        landing, zone = run.landing, self._zone
+        claimed, files = zone.claimed_path(landing), dict[str, Path | bytes]()
+        if claimed.is_file() and self._find(landing, f"{landing.name}.zst") is None:
+            packed = self._packed(landing, sha256)
+            if not packed.is_file():
+                self._pack(claimed, packed, sha256=sha256)
+            files[f"{landing.name}.zst{self.cipher.ending}"] = packed
+        files |= self._staged(run)
+        if files:
+            self.store.put(folder_of(landing), files)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(zone.work_folder(landing))
 
+    def _staged(self, run: Run) -> dict[str, Path | bytes]:
+        """What the attempt staged, as it is to be kept, by the names in the archive."""
+        files: dict[str, Path | bytes] = {}
+        with contextlib.suppress(FileNotFoundError):
+            for path in sorted(staging_folder(self._zone, run).iterdir()):
+                if path.name.startswith("."):
+                    continue  # half of an encrypted copy
+                if path.name == "rejects.csv" and run.report is not None and run.report["rows"]["rejected"]:
+                    receipts = self._zone.receipts_folder(run.account)
+                    link_file(path, receipts / f"{run.landing_id}-{run.file}.rejects.csv")
+                files[f"{run.attempt}.{path.name}{self.cipher.ending}"] = self._sealed(path)
+        return files
 
-def restore(zone: Zone, landing: Landing) -> bool:
-    """Bring an archived file back into its work folder, for another attempt; False if the archive has none."""
-    kept, claimed = archived_file(zone, landing), zone.claimed_path(landing)
-    if claimed.is_file():
+    def _sealed(self, path: Path) -> Path:
+        if not self.cipher.ending:
+            return path
+        sealed = path.with_name(f".{path.name}{ENDING}")
+        with path.open("rb") as plain, create_file(sealed) as to:
+            self.cipher.encrypt(plain, to)
+            to.flush()
+            os.fsync(to.fileno())
+        return sealed
+
+    @contextlib.contextmanager
+    def packing_ahead(self, landing: Landing, *, sha256: str) -> Iterator[None]:
+        """While something else is done with a claimed file, pack it beside, for `keep`; what fails here, that does."""
+
+        def pack() -> None:
+            with contextlib.suppress(OSError, DamagedCopy):
+                claimed, packed = self._zone.claimed_path(landing), self._packed(landing, sha256)
+                self._pack(claimed, packed, sha256=sha256, level=1)
+
+        with ThreadPoolExecutor(1, thread_name_prefix="pack") as thread:
+            thread.submit(pack)
+            yield
+
+    def add(self, landing: Landing, files: Mapping[str, bytes]) -> None:
+        """Keep small files, in place of what has their names."""
+        sealed = {f"{name}{self.cipher.ending}": self.cipher.encrypted(content) for name, content in files.items()}
+        self.store.put(folder_of(landing), sealed)
+
+    def path(self, landing: Landing, name: str) -> Path | None:
+        """Where a file lies on the zone's own filesystem as it was given; None if it lies elsewhere or encrypted."""
+        return None if self.cipher.ending else self.store.path(f"{folder_of(landing)}/{name}")
+
+    # Reading it
+
+    def has(self, landing: Landing) -> bool:
+        """Whether anything is kept of a landing."""
+        return bool(self.store.names(folder_of(landing)))
+
+    def restore(self, landing: Landing) -> bool:
+        """Bring an archived file back into its work folder, for another attempt; False if the archive has none.
+
+        Raises IdentityMissing if it is encrypted and cannot be opened here, ArchiveAway, OSError.
+        """
+        claimed = self._zone.claimed_path(landing)
+        if claimed.is_file():
+            return True
+        kept = self._find(landing, f"{landing.name}.zst")
+        if kept is None:
+            return False
+        claimed.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        part = claimed.with_name(f".{landing.id}.part")
+        try:
+            with create_file(part) as plain:
+                self._unpack(kept, plain)
+                plain.flush()
+                os.fsync(plain.fileno())
+            part.rename(claimed)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                claimed.parent.rmdir()
+            raise
         return True
-    if not kept.is_file():
-        return False
-    claimed.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-    part = claimed.with_name(f".{landing.id}.part")
-    with kept.open("rb") as packed, create_file(part) as plain:
-        zstandard.ZstdDecompressor().copy_stream(packed, plain)
-        plain.flush()
-        os.fsync(plain.fileno())
-    part.rename(claimed)
-    return True
+
+    def copy_out(self, landing: Landing, to: BinaryIO) -> tuple[str, int]:
+        """Write the file as it arrived; returns its SHA-256 and its size.
+
+        Raises FileNotFoundError if the archive has none, and what `restore` raises.
+        """
+        kept = self._find(landing, f"{landing.name}.zst")
+        if kept is None:
+            raise FileNotFoundError
+        hashed = _Hashed(to)
+        self._unpack(kept, hashed)
+        return hashed.sha256.hexdigest(), hashed.bytes
+
+    @contextlib.contextmanager
+    def files(self, landing: Landing, beginning: str) -> Iterator[list[Path]]:
+        """The kept files of a landing whose names begin so, as they were given, sorted; only within the block.
+
+        Raises IdentityMissing, ArchiveAway, OSError.
+        """
+        folder = folder_of(landing)
+        names = [name for name in self.store.names(folder) if name.startswith(beginning)]
+        paths = [self.store.path(f"{folder}/{name}") for name in names]
+        if all(path is not None and path.suffix != ENDING for path in paths):
+            yield [path for path in paths if path is not None]
+            return
+        with tempfile.TemporaryDirectory(prefix=".archived-", dir=self._zone.root / "work") as spool:
+            found = []
+            for name in names:
+                path = Path(spool) / name.removesuffix(ENDING)
+                with self.store.open(f"{folder}/{name}") as kept, create_file(path) as plain:
+                    if name.endswith(ENDING):
+                        self.cipher.decrypt(kept, plain)
+                    else:
+                        shutil.copyfileobj(kept, plain)
+                found.append(path)
+            yield found
+
+    # What these are made of
+
+    def _find(self, landing: Landing, name: str) -> str | None:
+        """The key under which a file is kept, encrypted or not: archives from before recipients were named stay."""
+        keys = (f"{folder_of(landing)}/{name}{ending}" for ending in (self.cipher.ending, ENDING, ""))
+        return next((key for key in dict.fromkeys(keys) if self.store.size(key) is not None), None)
+
+    def _packed(self, landing: Landing, sha256: str | None) -> Path:
+        return self._zone.work_folder(landing) / f".{sha256}.zst{self.cipher.ending}"
+
+    def _pack(self, source: Path, target: Path, *, sha256: str | None, level: int = 3) -> None:
+        """Compress (and encrypt) a file, piece by piece; the target is there whole or not at all."""
+        part = target.with_name(f"{target.name}.part")
+        try:
+            with source.open("rb") as plain, create_file(part) as packed:
+                read = _Read(plain)
+                compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
+                if self.cipher.ending:
+                    self.cipher.encrypt(compressor.stream_reader(cast(IO[bytes], read)), packed)
+                else:
+                    compressor.copy_stream(cast(IO[bytes], read), packed)
+                packed.flush()
+                os.fsync(packed.fileno())
+            _require_same(read, sha256)
+            part.rename(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+    def _unpack(self, key: str, to: "BinaryIO | _Hashed") -> None:
+        with self.store.open(key) as kept:
+            unpacked = zstandard.ZstdDecompressor().stream_writer(cast(IO[bytes], to), closefd=False)
+            if key.endswith(ENDING):
+                self.cipher.decrypt(kept, unpacked)
+            else:
+                shutil.copyfileobj(kept, unpacked, 1 << 20)
+            unpacked.flush()  # type: ignore[no-untyped-call]
 
 
-def sha256_of(path: Path) -> tuple[str, int]:
-    """The SHA-256 (hexadecimal) and the size in bytes of a plain file; never through a symbolic link."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    with os.fdopen(descriptor, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
+def archive_of(settings: Settings, zone: Zone, *, identity: Path | None = None) -> Archive:
+    """The archive that the settings describe; with another identity if one is given. Raises CipherError."""
+    own = settings.archive.age_identity
+    cipher = Cipher(settings.archive.age_recipients, identity or own)
+    return Archive(zone, store_of(settings.archive, settings.root), cipher)
 
 
-def _packed_ahead(zone: Zone, landing: Landing, sha256: str | None) -> Path:
-    return zone.work_folder(landing) / f".{sha256}.zst"
-
-
-def _make_folders(folder: Path) -> None:
-    """Make a folder and those above it that are missing, each on the disk before what lies in it."""
-    if not folder.is_dir():
-        _make_folders(folder.parent)
-        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
-        fsync_folder(folder.parent)
-
-
-def _compress(source: Path, target: Path, *, sha256: str | None, level: int = 3) -> None:
-    part = target.with_name(f".{target.name}.part")
-    read = hashlib.sha256()
-    try:
-        with source.open("rb") as plain, create_file(part) as packed:
-            with zstandard.ZstdCompressor(level=level, write_checksum=True).stream_writer(
-                packed, closefd=False
-            ) as writer:
-                while piece := plain.read(_PIECE):
-                    read.update(piece)
-                    writer.write(piece)
-            packed.flush()
-            os.fsync(packed.fileno())
-        _require_same(read.hexdigest(), sha256)
-        part.rename(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def _require_same(read: str, arrived: str | None) -> None:
-    if arrived is not None and read != arrived:
+def _require_same(read: "_Read", sha256: str | None) -> None:
+    if sha256 is not None and read.sha256.hexdigest() != sha256:
         raise DamagedCopy
+
+
+class _Read(io.RawIOBase):
+    """A file that is hashed while it is read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__()
+        self._file = file
+        self.sha256 = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        """Some bytes."""
+        piece = self._file.read(size)
+        self.sha256.update(piece)
+        return piece
+
+
+class _Hashed(io.RawIOBase):
+    """A file that is hashed and measured while it is written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self._file = file
+        self.sha256 = hashlib.sha256()
+        self.bytes = 0
+
+    def write(self, piece: Any) -> int:  # noqa: ANN401 - any buffer
+        """Write some bytes."""
+        self.sha256.update(piece)
+        self.bytes += len(piece)
+        return self._file.write(piece)
+
+
+__all__ = ["Archive", "ArchiveAway", "DamagedCopy", "archive_of", "folder_of"]

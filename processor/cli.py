@@ -139,15 +139,18 @@ def show(context: typer.Context, run: RunId, as_json: AsJson = False) -> None:
         print_json(receipt.body(found))
     else:
         typer.echo(receipt_text.as_text(receipt.body(found)).decode().replace("\r\n", "\n"))
-        typer.echo(f"Kept in      {here.zone.archive_folder(found.landing)}")
+        typer.echo(f"Kept in      {_kept_in(here, found)}")
 
 
 @runs.command()
 def retry(context: typer.Context, run: RunId) -> None:
     """Ask for another attempt of a file that was not imported."""
     from processor import requests
+    from processor.archive import archive_of
 
-    typer.echo(f"Asked for: {requests.retry(installation(context).db, run, actor=audit.operator())}")
+    here = installation(context)
+    asked = requests.retry(here.db, archive_of(here.settings, here.zone), run, actor=audit.operator())
+    typer.echo(f"Asked for: {asked}")
 
 
 @runs.command()
@@ -160,10 +163,12 @@ def approve(
 ) -> None:
     """Approve held runs as they are shown; one that has become worse meanwhile is held again."""
     from processor import requests
+    from processor.archive import archive_of
 
     here = installation(context)
+    archive = archive_of(here.settings, here.zone)
     for run_id in _chosen(here, run, held=held, account=account, code=code):
-        typer.echo(f"Asked for: {requests.approve(here.db, run_id, actor=audit.operator())}")
+        typer.echo(f"Asked for: {requests.approve(here.db, archive, run_id, actor=audit.operator())}")
 
 
 @runs.command()
@@ -174,9 +179,11 @@ def revert(
 ) -> None:
     """Undo an applied run: its source goes back to its state before it."""
     from processor import requests
+    from processor.archive import archive_of
 
     here = installation(context)
-    asked = requests.revert(here.db, here.zone, run, through=through, actor=audit.operator())
+    archive = archive_of(here.settings, here.zone)
+    asked = requests.revert(here.db, archive, run, through=through, actor=audit.operator())
     typer.echo(f"Asked for: {asked}")
 
 
@@ -191,10 +198,12 @@ def reject(
 ) -> None:
     """Reject held runs."""
     from processor import requests
+    from processor.archive import archive_of
 
     here = installation(context)
+    archive = archive_of(here.settings, here.zone)
     for run_id in _chosen(here, run, held=held, account=account, code=code):
-        typer.echo(f"Asked for: {requests.reject(here.db, run_id, reason=reason, actor=audit.operator())}")
+        typer.echo(f"Asked for: {requests.reject(here.db, archive, run_id, reason=reason, actor=audit.operator())}")
 
 
 @feeds.command("suggest")
@@ -300,6 +309,12 @@ def _chosen(
     with here.db.read() as tx:
         waiting = found.newest(tx, account=account, states=(Outcome.HELD.value,), limit=1_000_000)
     return [run.id for run in waiting if code is None or ((run.report or {}).get("hold") or {}).get("code") == code]
+
+
+def _kept_in(here: Installation, run: "Run") -> str:
+    from processor.archive import folder_of
+
+    return f"{here.settings.archive.url or here.settings.root / 'archive'}/{folder_of(run.landing)}"
 
 
 def _summary(run: "Run") -> dict[str, object]:

@@ -20,7 +20,7 @@ import structlog
 
 from landingzone.feed import Feed, Kind, Mode
 from landingzone.zone import FOLDER_MODE
-from processor import account_data, archive
+from processor import account_data, staging
 from processor import standing as standings
 from processor.bulk_load import BulkLoad
 from processor.changes import Changes, ChangesFile
@@ -338,7 +338,7 @@ def _save(listing: Listing, shows: int) -> None:
 
 @contextlib.contextmanager
 def _spool_folder(subject: Subject) -> Iterator[Path]:
-    folder = archive.spool_folder(subject.here.zone, subject.run)
+    folder = staging.spool_folder(subject.here.zone, subject.run)
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(folder)
     folder.mkdir(mode=FOLDER_MODE, parents=True)

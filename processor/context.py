@@ -9,11 +9,12 @@ from landingzone.feed import Catalogue
 from landingzone.settings import Settings
 from landingzone.source import Sources
 from landingzone.zone import Zone
+from processor.archive import Archive
 
 
 @dataclass(frozen=True)
 class Context:
-    """One processor's settings, database, zone, and its name as an owner of runs.
+    """One processor's settings, database, zone, archive, and its name as an owner of runs.
 
     `progress` is the same database, whose commits may be lost in a power cut (never half of one): for how far a run is
     before and after the commit that counts. A step that is done again for that has no second effect.
@@ -24,6 +25,7 @@ class Context:
     db: Database
     progress: Database
     zone: Zone
+    archive: Archive
     catalogue: Catalogue
     sources: Sources
     owner: str

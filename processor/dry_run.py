@@ -8,7 +8,7 @@ from landingzone.command import Installation
 from landingzone.errors import LandingZoneError
 from landingzone.feed import Feed, Mode
 from landingzone.source import Source
-from processor import account_data, archive, receipt, verdict
+from processor import account_data, receipt, staging, verdict
 from processor import run as runs
 from processor import standing as standings
 from processor.account_reading import reading_of
@@ -31,7 +31,7 @@ def dry_run(here: Installation, file: Path, *, feed: str, account: str | None = 
     source = _source(here, declared, file.name, account)
     reading = reading_of(here.accounts.get(account) if account else None, source, now())
     report = Report(source=source.name, feed=feed)
-    report.sha256, report.bytes = archive.sha256_of(file)
+    report.sha256, report.bytes = staging.sha256_of(file)
     try:
         found = reading.examine(file, name=file.name, feed=declared)
     except UnreadableFile as unreadable:

@@ -7,6 +7,7 @@ import structlog
 
 from landingzone.db import is_busy, is_disk_full
 from processor import run as runs
+from processor.archive_store import ArchiveAway
 from processor.context import Context
 from processor.durable import Lost
 from processor.import_step import STEPS
@@ -40,7 +41,7 @@ def _durable(here: Context, step: Callable[[Context, Run], None], states: tuple[
                 raise Lost from None
             except Exception as error:
                 full = is_disk_full(error)
-                reason = "disk_full" if full else "database" if is_busy(error) else "internal"
+                reason = _reason(error, full=full)
                 log.error("run.waits", step=step.__name__, reason=reason, exc_info=error)
                 if full:
                     here.zone.release_reserve()
@@ -51,6 +52,13 @@ def _durable(here: Context, step: Callable[[Context, Run], None], states: tuple[
 
     durable.__name__ = step.__name__
     return durable
+
+
+def _reason(error: Exception, *, full: bool) -> str:
+    if full:
+        return "disk_full"
+    reason = "archive_away" if isinstance(error, ArchiveAway) else "database" if is_busy(error) else "internal"
+    return reason  # noqa: RET504 - a test finds every reason by this name
 
 
 def _once(here: Context, step: Callable[[Context, Run], None], states: tuple[State, ...], run_id: str) -> None:

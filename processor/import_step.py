@@ -16,10 +16,12 @@ from landingzone.clock import iso, now
 from landingzone.db import is_busy, is_disk_full
 from landingzone.feed import Feed, Mode
 from landingzone.source import Source
-from processor import account_data, archive, receipt, reverting, verdict
+from processor import account_data, receipt, reverting, staging, verdict
 from processor import run as runs
 from processor import standing as standings
 from processor.account_reading import Reading, reading_of
+from processor.archive_cipher import IdentityMissing
+from processor.archive_store import ArchiveAway
 from processor.changes import Changes
 from processor.comparison import Comparison, Subject, comparison
 from processor.context import Context
@@ -72,7 +74,13 @@ class Application:
 
 def claim(here: Context, run: Run) -> None:
     """Take the file out of the inbox (or back out of the archive, for a further attempt) into the run's own folder."""
-    present = here.zone.claim(run.landing) or archive.restore(here.zone, run.landing)
+    try:
+        present = here.zone.claim(run.landing) or here.archive.restore(run.landing)
+    except IdentityMissing:
+        log.warning("archive.locked")
+        _advance(here, run, State.CLAIMED)
+        _commit(here, run, Report(), Verdict(Outcome.FAILED, "The archive's copy of the file cannot be opened."))
+        return
     _advance(here, run, State.CLAIMED)
     if not present and run.attempt == 1:
         _commit(here, run, Report(), Verdict(Outcome.WITHDRAWN))
@@ -88,14 +96,14 @@ def bring_in(here: Context, run: Run) -> None:
         with contextlib.ExitStack() as held:
             judged, application = _judge(here, run, report, held)
             _commit(here, run, report, judged, application)
-    except (runs.TakenOver, ListingDiffers, standings.SourceMoved):
+    except (runs.TakenOver, ListingDiffers, standings.SourceMoved, ArchiveAway):
         raise
     except Exception as error:
         if is_busy(error):
             raise  # another import is still at work: this one begins again, it has not failed
         full = is_disk_full(error)
         log.error("run.error", reason="disk_full" if full else "internal", exc_info=error)
-        archive.drop_staging(here.zone, run)
+        staging.drop_staging(here.zone, run)
         if full:
             here.zone.release_reserve()
         _commit(here, run, report, Verdict(Outcome.FAILED, "Our disk was full." if full else ""))
@@ -103,7 +111,7 @@ def bring_in(here: Context, run: Run) -> None:
 
 def keep(here: Context, run: Run) -> None:
     """Put the file and what the attempt staged into the archive."""
-    archive.keep(here.zone, run, sha256=run.sha256)
+    here.archive.keep(run, sha256=run.sha256)
     _advance(here, run, State.ARCHIVED)
 
 
@@ -113,7 +121,9 @@ def hand_out(here: Context, run: Run) -> None:
         receipts = [run, *runs.superseded_by(tx, run)]
         latest = runs.newest_of_source(tx, run.source_id) if run.source_id is not None else None
     for one in receipts:
-        receipt.write(here.zone, one, as_latest=latest is not None and one.landing_id == latest.landing_id)
+        receipt.write(
+            here.zone, here.archive, one, as_latest=latest is not None and one.landing_id == latest.landing_id
+        )
     _advance(here, run, State.RECEIPTED)
     assert run.outcome is not None
     log.info(_EVENTS[run.outcome], source=run.source, **(run.report or {}).get("rows", {}))
@@ -133,7 +143,7 @@ STEPS = (
 
 def _judge(here: Context, run: Run, report: Report, held: contextlib.ExitStack) -> tuple[Verdict, Application | None]:
     """Take the claimed file as far as it goes; nothing is applied yet. What is in use until the commit is `held`."""
-    report.sha256, report.bytes = archive.sha256_of(here.zone.claimed_path(run.landing))
+    report.sha256, report.bytes = staging.sha256_of(here.zone.claimed_path(run.landing))
     report.resumed = _was_resumed(here, run)
     if run.crashes >= SET_ASIDE_AFTER:
         log.error("run.set_aside", crashes=run.crashes)
@@ -204,18 +214,18 @@ def _compare(
     Nothing is told of the changes if the verdict is given before they are looked for.
     """
     feed, mode = known.feed, Mode(known.source.mode)
-    staging = archive.fresh_staging(here.zone, run)
+    folder = staging.fresh_staging(here.zone, run)
     large = report.bytes >= here.settings.processor.large_mebibytes << 20
     if large:
-        held.enter_context(archive.packing_ahead(here.zone, run.landing, sha256=report.sha256))
-    subject = Subject(here, run, known.source_id, mode, staging)
+        held.enter_context(here.archive.packing_ahead(run.landing, sha256=report.sha256))
+    subject = Subject(here, run, known.source_id, mode, folder)
     compared_by = held.enter_context(comparison(subject, feed.records_of, large=large))
     try:
         found = known.reading.examine(
             here.zone.claimed_path(run.landing),
             name=run.file,
             feed=feed,
-            rejects_to=staging / "rejects.csv",
+            rejects_to=folder / "rejects.csv",
             on_rows=compared_by.on_rows,
         )
     except UnreadableFile as unreadable:
@@ -225,7 +235,7 @@ def _compare(
     _advance(here, run, State.READ)
     early = verdict.on_rows(feed, found, known_source=last is not None, last_header=runs.header_of(last))
     if early is not None:
-        archive.fsync_staging(staging)
+        staging.fsync_staging(folder)
         return early, None
     _advance(here, run, State.VALIDATED)
 
@@ -235,7 +245,7 @@ def _compare(
     report.days = said[0].days
     changes = compared_by.changes(said)
     changes[0].tell(report)
-    archive.fsync_staging(staging)
+    staging.fsync_staging(folder)
     _advance(here, run, State.RECONCILED)
     compared = Compared(
         feed,
@@ -267,7 +277,7 @@ def _undo(here: Context, run: Run, report: Report) -> tuple[Verdict, Application
     report.source, report.feed = undone_run.source, undone_run.feed
     with here.db.write() as tx:
         runs.advance(tx, run, State.RECOGNISED, owner=here.owner, source_id=undone_run.source_id)
-    changes = reverting.undo(here.zone, here.catalogue, undone)
+    changes = reverting.undo(here.archive, here.catalogue, undone)
     for one in changes:
         one.tell(report)
     reason = f"{len(undone) - 1} newer files were undone with it." if len(undone) > 1 else ""

@@ -13,6 +13,7 @@ from landingzone.clock import iso, now
 from landingzone.job import Work
 from landingzone.landing import moment_of
 from landingzone.zone import Zone, fsync_folder, link_file, write_file
+from processor.archive import Archive
 from processor.receipt_text import as_text
 from processor.run import Outcome, Run
 
@@ -89,21 +90,22 @@ def repeat(last: Run, report: Report) -> bool:
     return True
 
 
-def write(zone: Zone, run: Run, *, as_latest: bool) -> None:
-    """Write a run's receipt into the archive and where the customer fetches it, and the reject file if there is one.
+def write(zone: Zone, archive: Archive, run: Run, *, as_latest: bool) -> None:
+    """Write a run's receipt into the archive and where the customer fetches it; the reject file is there already.
 
     Scripts wait for the JSON, so it comes last: once it is there, everything is.
     """
     told = body(run)
-    stem = f"{run.landing_id}-{run.file}"
-    archived, folder = zone.archive_folder(run.landing), zone.receipts_folder(run.account)
-    write_file(archived / f"{run.attempt}.receipt.txt", as_text(told))
-    write_file(archived / f"{run.attempt}.receipt.json", as_json(told))
-    if told["rows"]["rejected"] and (archived / f"{run.attempt}.rejects.csv").is_file():
-        link_file(archived / f"{run.attempt}.rejects.csv", folder / f"{stem}.rejects.csv")
+    texts = {"receipt.txt": as_text(told), "receipt.json": as_json(told)}
+    archive.add(run.landing, {f"{run.attempt}.{ending}": text for ending, text in texts.items()})
+    stem, folder = f"{run.landing_id}-{run.file}", zone.receipts_folder(run.account)
     for name in (stem, f"latest-{run.source}") if as_latest else (stem,):
-        for ending in ("receipt.txt", "receipt.json"):
-            link_file(archived / f"{run.attempt}.{ending}", folder / f"{name}.{ending}")
+        for ending, text in texts.items():
+            archived = archive.path(run.landing, f"{run.attempt}.{ending}")
+            if archived is not None:
+                link_file(archived, folder / f"{name}.{ending}")
+            else:
+                write_file(folder / f"{name}.{ending}", text)
     fsync_folder(folder)
 
 

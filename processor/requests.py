@@ -4,18 +4,20 @@ from typing import Any
 
 from landingzone import audit
 from landingzone.db import Database
-from landingzone.zone import Zone
 from processor import reverting
 from processor import run as runs
+from processor.archive import Archive
+from processor.archive_cipher import IdentityMissing
 from processor.run import Outcome, Run, RunError
 
 
-def retry(db: Database, run_id: str, *, actor: str) -> str:
+def retry(db: Database, archive: Archive, run_id: str, *, actor: str) -> str:
     """Ask for another attempt of a file that was not imported; returns the new run's id. Raises RunError if it was."""
+    _require_readable(archive)
     return _ask(db, run_id, {"kind": "retry"}, allowed=runs.RETRYABLE, actor=actor)
 
 
-def approve(db: Database, run_id: str, *, actor: str) -> str:
+def approve(db: Database, archive: Archive, run_id: str, *, actor: str) -> str:
     """Approve a held run as it was shown: it is computed again, and held again if it has become worse.
 
     A file may be held for several reasons, one after the other: what was approved of it before stays approved.
@@ -26,15 +28,17 @@ def approve(db: Database, run_id: str, *, actor: str) -> str:
     hold = (run.report or {}).get("hold")
     before = run.request["holds"] if run.request is not None and run.request["kind"] == "approve" else []
     request = {"kind": "approve", "holds": [*before, *([hold] if hold else [])]}
+    _require_readable(archive)
     return _ask(db, run_id, request, allowed=(Outcome.HELD,), actor=actor)
 
 
-def reject(db: Database, run_id: str, *, reason: str, actor: str) -> str:
+def reject(db: Database, archive: Archive, run_id: str, *, reason: str, actor: str) -> str:
     """Reject a held run, with a reason that the customer reads. Raises RunError if the run is not held."""
+    _require_readable(archive)
     return _ask(db, run_id, {"kind": "reject", "reason": reason}, allowed=(Outcome.HELD,), actor=actor)
 
 
-def revert(db: Database, zone: Zone, run_id: str, *, through: bool = False, actor: str) -> str:
+def revert(db: Database, archive: Archive, run_id: str, *, through: bool = False, actor: str) -> str:
     """Ask to undo a run (with `through` also all that were applied since); returns the new run's id.
 
     Raises RunError if it was not applied, or newer ones were and `through` is not given.
@@ -42,10 +46,20 @@ def revert(db: Database, zone: Zone, run_id: str, *, through: bool = False, acto
     with db.read() as tx:
         run = runs.get(tx, run_id)
         undone = reverting.undone_by(tx, run, through=through)
-    missing = [one.id for one in undone if not zone.archive_folder(one.landing).is_dir()]
+    missing = [one.id for one in undone if not archive.has(one.landing)]
     if missing:
         raise RunError(f"The archive no longer holds what run {missing[0]} changed, so it cannot be undone.")
+    _require_readable(archive)
     return _ask(db, run_id, {"kind": "revert", "through": through}, allowed=runs.APPLIED, actor=actor)
+
+
+def _require_readable(archive: Archive) -> None:
+    """Another attempt takes its file out of the archive; better to say now than in its receipt that nobody can."""
+    if not archive.cipher.can_read:
+        raise IdentityMissing(
+            "The archive is encrypted, and this needs a file of it: let the import read the identity "
+            "(`age_identity` under [archive]), restart it, then ask again."
+        )
 
 
 def _ask(db: Database, run_id: str, request: dict[str, Any], *, allowed: tuple[Outcome, ...], actor: str) -> str:

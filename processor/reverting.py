@@ -7,8 +7,8 @@ import polars as pl
 import sqlalchemy as sa
 
 from landingzone.feed import Catalogue, Feed
-from landingzone.zone import Zone
 from processor import run as runs
+from processor.archive import Archive
 from processor.changes import Changes
 from processor.run import Run, RunError
 
@@ -36,14 +36,15 @@ def standing_before(tx: sa.Connection, run: Run) -> str | None:
     return next((one.id for one in runs.applied_to(tx, run.source_id) if one.landing_id < run.landing_id), None)
 
 
-def undo(zone: Zone, catalogue: Catalogue, undone: list[Run]) -> list[Changes]:
+def undo(archive: Archive, catalogue: Catalogue, undone: list[Run]) -> list[Changes]:
     """The changes that undo these runs, in the order in which they are to be applied."""
-    return [one for run in undone for one in _inverse_of(zone, catalogue, run)]
+    return [one for run in undone for one in _inverse_of(archive, catalogue, run)]
 
 
-def _inverse_of(zone: Zone, catalogue: Catalogue, run: Run) -> Iterator[Changes]:
-    for path in sorted(zone.archive_folder(run.landing).glob(f"{run.attempt}.changes.*.parquet")):
-        yield _inverse(catalogue[path.name.split(".")[2]], path)
+def _inverse_of(archive: Archive, catalogue: Catalogue, run: Run) -> Iterator[Changes]:
+    with archive.files(run.landing, f"{run.attempt}.changes.") as kept:
+        for path in kept:
+            yield _inverse(catalogue[path.name.split(".")[2]], path)
 
 
 def _inverse(feed: Feed, path: Path) -> Changes:

@@ -229,6 +229,13 @@ def get(tx: sa.Connection, run_id: str) -> Run:
     return run
 
 
+def hash_of(tx: sa.Connection, landing_id: str) -> str | None:
+    """The SHA-256 of a landing's file as it arrived, from its first attempt that could hash it."""
+    hashed = runs.c.sha256.is_not(None) & (runs.c.sha256 != "")
+    query = sa.select(runs.c.sha256).where(runs.c.landing_id == landing_id, hashed)
+    return tx.execute(query.order_by(runs.c.attempt).limit(1)).scalar()
+
+
 def newest(
     tx: sa.Connection, *, account: str | None = None, states: tuple[str, ...] = (), limit: int = 50
 ) -> list[Run]:

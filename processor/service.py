@@ -20,6 +20,7 @@ from landingzone.settings import Settings
 from landingzone.source import Sources
 from landingzone.zone import FILE_MODE, Zone
 from processor import account_data
+from processor.archive import archive_of
 from processor.context import Context, owner_name
 from processor.durable import Durable
 from processor.durable_steps import durable_steps, wait_for_room
@@ -51,7 +52,9 @@ def open_context(settings: Settings, db: Database) -> Context:
     owner = owner_name(settings.node)
     named = db if db.is_sqlite else Database(settings.url, name=owner)
     progress = Database(settings.url, durability="normal", name=owner)
-    return Context(settings, named, progress, Zone(settings.root), catalogue, Sources(named, catalogue), owner)
+    zone = Zone(settings.root)
+    archive = archive_of(settings, zone)
+    return Context(settings, named, progress, zone, archive, catalogue, Sources(named, catalogue), owner)
 
 
 def serve(settings: Settings, db: Database, metrics: Metrics) -> None:

@@ -20,6 +20,7 @@ from landingzone.landing import Landing
 from landingzone.zone import Upload
 from processor import account_data
 from processor import run as runs
+from processor.archive import folder_of
 from processor.context import Context
 from processor.durable_steps import durable_steps
 from processor.service import open_context
@@ -154,7 +155,7 @@ class Night:
 
     def archived_sha256(self, landing: Landing) -> str:
         """SHA-256 of the archived original, unpacked."""
-        packed = (self.here.zone.archive_folder(landing) / f"{landing.name}.zst").read_bytes()
+        packed = (self.here.settings.root / "archive" / folder_of(landing) / f"{landing.name}.zst").read_bytes()
         return hashlib.sha256(zstandard.ZstdDecompressor().stream_reader(packed).read()).hexdigest()
 
     def rows(self, feed: str) -> list[tuple[Any, ...]]:

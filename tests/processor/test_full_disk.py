@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from processor import requests
+from processor.archive import archive_of
 
 MEBIBYTE = 1 << 20
 
@@ -66,7 +67,7 @@ def test_an_import_on_a_full_disk_fails_and_succeeds_on_retry_once_there_is_room
     assert night.archived_sha256(landing) == told["sha256"]
     assert night.rows("students") == before
 
-    requests.retry(night.here.db, landing.id, actor="operator")
+    requests.retry(night.here.db, archive_of(night.here.settings, night.here.zone), landing.id, actor="operator")
     told = night.receipt(landing, seconds=60, outcome="imported")
     assert told["attempt"] == 2
     assert len(night.rows("students")) == 40_000

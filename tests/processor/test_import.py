@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from processor import requests
+from processor.archive import folder_of
 from processor.run import RunError
 
 pytestmark = pytest.mark.both_databases
@@ -158,7 +159,7 @@ def test_an_approved_run_is_applied(desk: Any, students: Students) -> None:
     desk.bring("students.csv", students(40))
     landing = desk.night.land("students.csv", students(10))
     assert desk.take(landing)["outcome"] == "held"
-    requests.approve(desk.context.db, landing.id, actor="operator")
+    requests.approve(desk.context.db, desk.context.archive, landing.id, actor="operator")
     told = desk.take(landing)
     assert (told["outcome"], told["attempt"]) == ("imported", 2)
     assert rows(told, "deactivated") == (30,)
@@ -169,7 +170,7 @@ def test_an_approval_is_held_again_if_it_has_become_worse(desk: Any, students: S
     desk.bring("students.csv", students(40))
     landing = desk.night.land("students.csv", students(30))
     assert desk.take(landing)["outcome"] == "held"
-    asked = requests.approve(desk.context.db, landing.id, actor="operator")
+    asked = requests.approve(desk.context.db, desk.context.archive, landing.id, actor="operator")
     table = desk.context.catalogue["students"]
     assert table
     from processor import account_data
@@ -186,7 +187,9 @@ def test_a_rejected_hold_ends_with_the_operators_reason(desk: Any, students: Stu
     desk.bring("students.csv", students(40))
     landing = desk.night.land("students.csv", students(10))
     desk.take(landing)
-    requests.reject(desk.context.db, landing.id, reason="Half of the schools are missing.", actor="operator")
+    requests.reject(
+        desk.context.db, desk.context.archive, landing.id, reason="Half of the schools are missing.", actor="operator"
+    )
     told = desk.take(landing)
     assert told["outcome"] == "rejected"
     assert "Half of the schools are missing." in told["message"]
@@ -199,7 +202,7 @@ def test_a_newer_file_supersedes_a_held_one_and_its_receipt_says_so(desk: Any, s
     desk.bring("students.csv", students(41))
     assert desk.night.receipt(held)["outcome"] == "superseded"
     with pytest.raises(RunError, match="is superseded"):
-        requests.approve(desk.context.db, held.id, actor="operator")
+        requests.approve(desk.context.db, desk.context.archive, held.id, actor="operator")
 
 
 def test_an_older_file_never_overwrites_a_newer_one(desk: Any, students: Students) -> None:
@@ -221,7 +224,7 @@ def test_a_failed_run_can_be_retried_from_the_archive(
     assert told["outcome"] == "failed"
     assert "ZeroDivision" not in json.dumps(told)
     assert desk.night.left_over() == []
-    requests.retry(desk.context.db, landing.id, actor="operator")
+    requests.retry(desk.context.db, desk.context.archive, landing.id, actor="operator")
     told = desk.take(landing)
     assert (told["outcome"], told["attempt"], len(ids(desk))) == ("imported", 2, 12)
 
@@ -230,7 +233,7 @@ def test_a_successful_run_cannot_be_retried(desk: Any, students: Students) -> No
     landing = desk.night.land("students.csv", students(12))
     desk.take(landing)
     with pytest.raises(RunError, match="imported"):
-        requests.retry(desk.context.db, landing.id, actor="operator")
+        requests.retry(desk.context.db, desk.context.archive, landing.id, actor="operator")
 
 
 def test_the_receipt_notes_that_the_upload_was_resumed(desk: Any, students: Students) -> None:
@@ -240,7 +243,7 @@ def test_the_receipt_notes_that_the_upload_was_resumed(desk: Any, students: Stud
 def test_the_archive_keeps_original_receipts_rejects_and_changes(desk: Any, students: Students) -> None:
     landing = desk.night.land("students.csv", students(12, phone={4: "?"}))
     desk.take(landing)
-    folder = desk.context.zone.archive_folder(landing)
+    folder = desk.context.zone.root / "archive" / folder_of(landing)
     names = {"students.csv.zst", "1.receipt.json", "1.receipt.txt", "1.rejects.csv", "1.changes.students.parquet"}
     assert {path.name for path in folder.iterdir()} == names
     assert {oct(path.stat().st_mode & 0o777) for path in folder.iterdir()} == {"0o600"}
@@ -351,7 +354,7 @@ def test_a_file_that_is_held_for_two_reasons_is_applied_once_both_are_approved(d
     codes = []
     for _ in range(2):
         codes.append(desk.take(landing)["hold"]["code"])
-        requests.approve(desk.context.db, landing.id, actor="operator")
+        requests.approve(desk.context.db, desk.context.archive, landing.id, actor="operator")
     assert codes == ["truncated", "many_deactivated"]
     assert desk.take(landing)["outcome"] == "imported"
     assert len(ids(desk)) == 10

@@ -19,7 +19,7 @@ def active(desk: Any) -> list[tuple[Any, ...]]:
 
 def undo(desk: Any, told: dict[str, Any], **options: Any) -> dict[str, Any]:
     context = desk.context
-    requests.revert(context.db, context.zone, f"{told['landing_id']}:{told['attempt']}", actor="operator", **options)
+    requests.revert(context.db, context.archive, f"{told['landing_id']}:{told['attempt']}", actor="operator", **options)
     with context.db.read() as tx:
         from processor import run as runs
 

@@ -12,13 +12,16 @@ import keys.cli
 import processor.archive_cli
 import processor.cli
 import processor.due_cli
+import processor.erasure_cli
 import processor.recipients_cli
+import processor.retention_cli
 import sftpd.cli
 import sftpd.door_cli
 import sftpd.hostkeys_cli
 from landingzone import (
     accounts_cli,
     audit_cli,
+    backup_cli,
     broadcasts_cli,
     calendar_cli,
     doctor_cli,
@@ -117,6 +120,7 @@ for part in (
     accounts_cli,
     keys.cli,
     audit_cli,
+    backup_cli,
     doctor_cli,
     jobs_cli,
     feeds_cli,
@@ -129,6 +133,8 @@ for part in (
     processor.cli,
     processor.archive_cli,
     processor.recipients_cli,
+    processor.retention_cli,
+    processor.erasure_cli,
     processor.due_cli,
 ):
     part.mount(app)

@@ -165,7 +165,7 @@ class ArchiveSettings(_Section):
     AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN) or from the machine's role.
     """
 
-    url: Annotated[str, Field(pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]*)?)?$")] = Field(
+    url: Annotated[str, Field(pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]{1}(/[A-Za-z0-9._/-]*)?)?$")] = Field(
         "", description="`s3://bucket/prefix` for object storage; empty: archive/ under the root."
     )
     endpoint: Annotated[str, Field(pattern=r"^(https?://[^\s@]+)?$")] = Field(
@@ -175,9 +175,32 @@ class ArchiveSettings(_Section):
     age_recipients: tuple[str, ...] = Field(
         (), description="Whoever shall be able to read it (`age1...`, or SSH public keys); empty: not encrypted."
     )
-    age_identity: Path | None = Field(
-        None, description="File of the identity that opens it: for approvals, retries and reverts only."
+    age_identity: str = Field(
+        "", description="File of the identity that opens it: for approvals, rejections, retries and reverts only."
     )
+
+
+class RetentionSettings(_Section):
+    """How long what is no longer needed is kept; 0: for ever. See also `receipt_days` under [processor]."""
+
+    at: Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")] = Field(
+        "21:30", description="Time of day (UTC) at which old things are removed: not while the night's files come."
+    )
+    archive_days: int = Field(
+        400, ge=0, description="Files in the archive: a school year and a summer. The newest of each source stays."
+    )
+    deactivated_days: int = Field(
+        400,
+        ge=0,
+        description="Rows that are deactivated; at least as long as the archive, so that a run can be undone.",
+    )
+    login_days: int = Field(90, ge=0, description="Login attempts, refused logins, penalties that are over.")
+
+    @model_validator(mode="after")
+    def _rows_outlive_archives(self) -> "RetentionSettings":
+        if self.deactivated_days and not 0 < self.archive_days <= self.deactivated_days:
+            raise ValueError("deactivated_days must be at least archive_days, or 0")
+        return self
 
 
 class GuardSettings(_Section):
@@ -310,6 +333,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     processor: ProcessorSettings = ProcessorSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    retention: RetentionSettings = RetentionSettings()
     guards: GuardSettings = GuardSettings()
     arrivals: ArrivalSettings = ArrivalSettings()
     notify: NotifySettings = NotifySettings()

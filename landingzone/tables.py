@@ -356,6 +356,19 @@ login_attempts = sa.Table(
 )
 """Recent login attempts, see landingzone.login_attempt; `digest` says which are the same but for their time."""
 
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    sa.Column("account", sa.String(32), nullable=False),
+    sa.Column("account_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("begun_at", sa.String(24), nullable=False),
+    sa.Column("begun_by", sa.String(255), nullable=False),
+    sa.Column("ended_at", sa.String(24)),
+    sa.Column("erased", sa.JSON, nullable=False),
+    sa.Column("audit_id", sa.Integer),
+)
+"""Accounts that are erased, or being erased; `erased` counts what went so far."""
+
 jobs = sa.Table(
     "jobs",
     metadata,

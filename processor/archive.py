@@ -229,7 +229,7 @@ class Archive:
 def archive_of(settings: Settings, zone: Zone, *, identity: Path | None = None) -> Archive:
     """The archive that the settings describe; with another identity if one is given. Raises CipherError."""
     own = settings.archive.age_identity
-    cipher = Cipher(settings.archive.age_recipients, identity or own)
+    cipher = Cipher(settings.archive.age_recipients, identity or (Path(own) if own else None))
     return Archive(zone, store_of(settings.archive, settings.root), cipher)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 import structlog
-from dbos import DBOS, DBOSConfig, Serializer, SetEnqueueOptions, SetWorkflowID
+from dbos import DBOS, DBOSClient, DBOSConfig, Serializer, SetEnqueueOptions, SetWorkflowID
 
 from landingzone.db import database_url, is_disk_full, postgresql_engine, prepare_sqlite
 
@@ -143,6 +143,24 @@ class Durable:
         while (present := time.time_ns() // 1_000_000) == self._last_enqueued:
             time.sleep(0.0002)
         self._last_enqueued = present
+
+
+def forget(url: str, run_ids: list[str]) -> None:
+    """Remove finished runs from DBOS's own database; those that it does not know are passed over."""
+    engine = sa.create_engine(url, hide_parameters=True)
+    if engine.dialect.name == "sqlite":
+        if engine.url.database and not Path(engine.url.database).is_file():
+            return
+        prepare_sqlite(engine, driver_begins=True)
+    with engine.connect() as connection:
+        if not sa.inspect(connection).has_table("workflow_status", "dbos" if engine.name != "sqlite" else None):
+            return
+    client = DBOSClient(system_database_url=url, system_database_engine=engine, serializer=_Json())
+    try:
+        client.delete_workflows(run_ids)
+    finally:
+        client.destroy()
+        engine.dispose()
 
 
 class _Json(Serializer):

@@ -188,7 +188,7 @@ def _keep(archive: Archive, landing: Landing, content: bytes) -> None:
 
     sha256 = hashlib.sha256(content).hexdigest()
     ids = (1, f"{landing.id}:1", landing.id, 1, 1, landing.account, landing.name, None, None, None)
-    archive.keep(Run(*ids, State.APPLIED, None, None, None, "", "", None, sha256, None, None), sha256=sha256)
+    archive.keep(Run(*ids, State.APPLIED, None, None, None, "", "", None, sha256, None, None, 0, 0), sha256=sha256)
 
 
 # Runs

@@ -66,6 +66,7 @@ class Heartbeat:
         self._durable = durable
         self._turns = turns
         self._orphans: dict[str, int] = {}
+        self._well = True
         self._seen: dict[str, tuple[str, int, int]] = {}  # node -> owner, beat, looks without a change
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name="heartbeat", daemon=True)
@@ -94,7 +95,11 @@ class Heartbeat:
             except Exception as error:
                 self._seen.clear()  # what stood still meanwhile may have been the database
                 self._orphans.clear()
-                log.error("heartbeat.failed", reason=_reason(error), exc_info=error)
+                if self._well:
+                    log.error("heartbeat.failed", reason=_reason(error), exc_info=error)
+                self._well = False
+            else:
+                self._well = True
 
     def _beat(self) -> None:
         alive = {"owner": self._here.owner, "beat": processors.c.beat + 1, "beat_at": iso(now()), "gone_at": None}

@@ -5,6 +5,7 @@ that lands while ten rosters wait goes next, and every account waits behind othe
 """
 
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -86,6 +87,7 @@ class Turns:
         self._asked: set[int] = set()
         self._ended: set[str] = set()
         self._resume = True
+        self._looked = 0.0
         self._owed: list[Turn] = []
         self._wake = threading.Condition()
         self._stopping = False
@@ -142,8 +144,9 @@ class Turns:
         owed, self._owed = self._owed, []
         accounts_of_ended = sa.select(runs.c.account_id).where(runs.c.id.in_(ended))
         with self._here.db.read() as tx:
-            if resume or not (asked or ended):
+            if resume or time.monotonic() - self._looked >= _LOOKED_EVERY:
                 asked = asked | set(waiting_accounts(tx))
+                self._looked = time.monotonic()
             if ended:
                 asked = asked | set(tx.execute(accounts_of_ended).scalars())
             owed += unclaimed(tx) if resume else []

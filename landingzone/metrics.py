@@ -320,7 +320,7 @@ class Metrics(Collector):
                 self.count("run_errors", 1, why)
             case "run.waits":
                 self.count("run_waits", 1, why)
-            case "run.taken_over" | "run.set_aside":
+            case "run.taken_over" | "run.set_aside" | "run.strayed":
                 pass
             case "processor.taken_over" | "processor.crashed":
                 self.count("processor_deaths")

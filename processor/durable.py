@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import sqlalchemy as sa
 import structlog
@@ -22,6 +23,8 @@ from landingzone.db import database_url, is_disk_full, postgresql_engine, prepar
 
 _QUEUE, _LARGE = "runs", "large"
 _LARGE_POLL_SECONDS = 0.25
+_AGAIN = "+"
+"""Before what makes a further workflow of a run another one: `<landing-id>:<attempt>+<something>`."""
 #: Fixed: workflows of one application version are taken up by processes of that version only. Raise it only when the
 #: steps of a run change in a way that a half-done run cannot bear.
 _APPLICATION_VERSION = "1"
@@ -69,7 +72,8 @@ class Durable:
         self._poll_seconds = poll_seconds
         self._ended: Step
         self._last_enqueued = 0
-        self._enqueuing = threading.Lock()
+        self._lock = threading.Lock()
+        self._under_way: set[str] = set()
         if sa.make_url(url).get_backend_name() == "sqlite":
             engine = sa.create_engine(url, hide_parameters=True)
             if engine.url.database:
@@ -95,16 +99,23 @@ class Durable:
 
         @DBOS.workflow(name="run", max_recovery_attempts=None)  # what kills a process is counted in the run's row
         def run(run_id: str) -> None:
-            for step in steps:
-                DBOS.run_step({"name": step.__name__}, step, run_id)
-            self._ended(run_id)
+            with self._lock:
+                if run_id in self._under_way:  # put back into the queue just as it was taken out
+                    raise Lost
+                self._under_way.add(run_id)
+            try:
+                for step in steps:
+                    DBOS.run_step({"name": step.__name__}, step, run_id)
+            finally:
+                self._under_way.discard(run_id)
+                self._ended(run_id)
 
         self._run = run
 
     def start(self, *, ended: Step) -> None:
         """Begin: what a process of this node left is taken up, the queue is worked on.
 
-        `ended` is called with a run's id after its last step.
+        `ended` is called with a run's id when its workflow ends here, however it does.
         """
         self._ended = ended
         DBOS.launch()
@@ -121,7 +132,7 @@ class Durable:
 
     def enqueue(self, run_id: str, *, priority: int, large: bool = False) -> None:
         """Put a run into the queue; one that was enqueued before is left as it is. Lower priority first."""
-        with self._enqueuing:
+        with self._lock:
             self._wait_for_next_millisecond()
             with SetWorkflowID(run_id), SetEnqueueOptions(priority=priority):
                 DBOS.enqueue_workflow(_LARGE if large else _QUEUE, self._run, run_id)
@@ -130,9 +141,25 @@ class Durable:
         """Put what a dead node's process had in hand back into its queue; returns how many runs. May be repeated."""
         return len(DBOS._recover_pending_workflows([node]))  # noqa: SLF001 - there is no other; a test holds what it does
 
-    def resume(self, run_ids: list[str]) -> None:
-        """Put runs that nobody has in hand back into the queue, however they came there."""
-        DBOS.resume_workflows(run_ids, queue_name=_QUEUE)
+    def revive(self, run_ids: list[str], *, begun: bool) -> list[str]:
+        """See to it that runs which nobody has in hand are worked on; returns those of which something was wrong.
+
+        One whose workflow waits is left alone if it has not `begun`, and put back into the queue if it has. One whose
+        workflow has ended, or is not there, gets another.
+        """
+        if not run_ids:
+            return []
+        known = DBOS.list_workflows(
+            workflow_id_prefix=run_ids, status=["ENQUEUED", "PENDING"], load_input=False, load_output=False
+        )
+        waiting = {one.workflow_id.partition(_AGAIN)[0]: one.workflow_id for one in known}
+        if begun and (resumed := [waiting[run_id] for run_id in run_ids if run_id in waiting]):
+            DBOS.resume_workflows(resumed, queue_name=_QUEUE)
+        missing = [run_id for run_id in run_ids if run_id not in waiting]
+        for run_id in missing:
+            with SetWorkflowID(f"{run_id}{_AGAIN}{uuid4().hex[:12]}"):
+                DBOS.enqueue_workflow(_QUEUE, self._run, run_id)
+        return run_ids if begun else missing
 
     def stop(self, *, drain_seconds: int) -> None:
         """Take up nothing more, and wait for what is under way; what is not done by then goes on at the next start."""

@@ -63,6 +63,8 @@ def _reason(error: Exception, *, full: bool) -> str:
 def _once(here: Context, step: Callable[[Context, Run], None], states: tuple[State, ...], run_id: str) -> None:
     with here.db.read() as tx:
         run = runs.get(tx, run_id)
+    if run_id in here.in_hand and run.owner != here.owner:
+        raise runs.TakenOver
     if run.state not in states:
         return
     with structlog.contextvars.bound_contextvars(account=run.account, landing_id=run.landing_id, attempt=run.attempt):
@@ -72,9 +74,11 @@ def _once(here: Context, step: Callable[[Context, Run], None], states: tuple[Sta
 
 
 def _take_in_hand(here: Context, run: Run) -> None:
-    """Own a run that nobody owns. Raises TakenOver if somebody does, or if this process had it and has lost it."""
-    if run.id in here.in_hand:
-        raise runs.TakenOver
-    with here.progress.write() as tx:
-        runs.own(tx, run, here.owner)
-    here.in_hand.add(run.id)
+    """Own a run that nobody owns. Raises TakenOver if somebody does."""
+    here.in_hand.add(run.id)  # before: what is its own and not in hand has strayed
+    try:
+        with here.progress.write() as tx:
+            runs.own(tx, run, here.owner)
+    except BaseException:
+        here.in_hand.discard(run.id)
+        raise

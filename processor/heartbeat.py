@@ -17,12 +17,11 @@ from landingzone.tables import processors
 from processor import run as runs
 from processor.context import Context
 from processor.durable import Durable
+from processor.strays import Strays
 from processor.turns import Turns
 
 DEAD_AFTER_LOOKS = 6
 """A count that stands still through so many looks, one each beat, is a dead node's."""
-ORPHAN_AFTER_LOOKS = 15
-"""A run that is under way and nobody's for so long waits for no worker: who was to take it up has died of it, too."""
 
 log = structlog.get_logger()
 
@@ -65,7 +64,7 @@ class Heartbeat:
         self._node = here.settings.node
         self._durable = durable
         self._turns = turns
-        self._orphans: dict[str, int] = {}
+        self._strays = Strays(here, durable)
         self._well = True
         self._seen: dict[str, tuple[str, int, int]] = {}  # node -> owner, beat, looks without a change
         self._ending = threading.Event()
@@ -92,9 +91,10 @@ class Heartbeat:
             try:
                 self._beat()
                 self._look()
+                self._strays.look()
             except Exception as error:
                 self._seen.clear()  # what stood still meanwhile may have been the database
-                self._orphans.clear()
+                self._strays.forget()
                 if self._well:
                     log.error("heartbeat.failed", reason=_reason(error), exc_info=error)
                 self._well = False
@@ -117,7 +117,6 @@ class Heartbeat:
     def _look(self) -> None:
         with self._here.db.read() as tx:
             others = [one for one in all_processors(tx) if one.node != self._node and one.gone_at is None]
-            orphans = runs.orphans(tx)
         before, self._seen = self._seen, {}
         for one in others:
             owner, beat, looks = before.get(one.node, ("", 0, 0))
@@ -126,11 +125,6 @@ class Heartbeat:
         for one in others:
             if self._seen[one.node][2] >= DEAD_AFTER_LOOKS:
                 self._bury(one)
-        self._orphans = {run_id: self._orphans.get(run_id, 0) + 1 for run_id in orphans}
-        if found := [run_id for run_id, looks in self._orphans.items() if looks >= ORPHAN_AFTER_LOOKS]:
-            log.warning("processor.orphans", runs=len(found))
-            self._durable.resume(found)
-            self._orphans.clear()
 
     def _bury(self, dead: Processor) -> None:
         """Take over: its connections end, its runs are no longer its own, they are enqueued again, it is noted as gone.

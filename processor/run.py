@@ -4,7 +4,7 @@ A run is one attempt to take one landing through the import step. Its state says
 ended. The outcome commits in the transaction of the data; after that a run only moves forward.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -152,10 +152,16 @@ def disown(tx: sa.Connection, node: str, *, but: str = "", crashed: bool) -> int
     return tx.execute(runs.update().where(theirs).values(values)).rowcount
 
 
-def orphans(tx: sa.Connection) -> list[str]:
-    """The ids of runs that have begun and are nobody's: taken away from a dead process, and not yet in hand again."""
-    begun = runs.c.state.not_in([State.LANDED.value, State.RECEIPTED.value])
-    return list(tx.execute(sa.select(runs.c.id).where(sa.text(HAS_TURN), begun, runs.c.owner.is_(None))).scalars())
+def begun(tx: sa.Connection, *, owner: str | None) -> list[str]:
+    """The ids of runs that have their turn, have begun and not ended, and are this process's (None: nobody's)."""
+    under_way = sa.and_(sa.text(HAS_TURN), runs.c.state != State.LANDED.value)
+    return list(tx.execute(sa.select(runs.c.id).where(under_way, runs.c.owner.is_not_distinct_from(owner))).scalars())
+
+
+def give_up(tx: sa.Connection, ids: Collection[str], *, owner: str) -> None:
+    """Make runs nobody's that a process owns and has not ended."""
+    theirs = sa.and_(runs.c.id.in_(ids), runs.c.owner == owner, runs.c.state != State.RECEIPTED.value)
+    tx.execute(runs.update().where(theirs).values(owner=None))
 
 
 def advance(tx: sa.Connection, run: Run, to: State, *, owner: str, **values: Any) -> None:  # noqa: ANN401 - columns

@@ -66,9 +66,10 @@ def give(tx: sa.Connection, account_id: int) -> Turn | None:
     return _turn(tx, runs.c.id == run_id)[0]
 
 
-def unclaimed(tx: sa.Connection) -> list[Turn]:
-    """The turns that were given and whose run has not begun: a crash may have come before it was enqueued."""
-    return _turn(tx, sa.and_(sa.text(HAS_TURN), runs.c.state == State.LANDED.value))
+def unclaimed(tx: sa.Connection, *, before: str | None = None) -> list[Turn]:
+    """The turns that were given (before a moment: UTC, ISO 8601), and whose run has not begun."""
+    given = sa.and_(sa.text(HAS_TURN), runs.c.state == State.LANDED.value)
+    return _turn(tx, sa.and_(given, runs.c.turn_at < before) if before else given)
 
 
 def waiting_accounts(tx: sa.Connection) -> list[int]:

@@ -176,3 +176,18 @@ def test_a_run_that_was_taken_away_can_be_owned_anew_and_changed_only_by_its_own
             advance(tx, run, State.RECOGNISED, owner="node_1/1/a")
         own(tx, run, "two/1/b")
         advance(tx, run, State.RECOGNISED, owner="two/1/b")
+
+
+def test_what_nobody_works_on_although_it_has_its_turn_is_brought_to_its_end(night: Any, students: Students) -> None:
+    night.start(**FAST)
+    first = night.land("students.csv", students(40))
+    night.receipt(first)
+    wait_for(lambda: states(night) == ["receipted"])
+    assert night.stop() == 0
+    with night.here.db.write() as tx:  # as if a power cut had taken the last note of the run, not that of its workflow
+        tx.execute(runs.update().values(state=State.APPLIED.value, owner=f"{night.here.settings.node}/1/dead"))
+    second = night.land("students.csv", students(41))
+    night.start(processor__beat_seconds="0.1", processor__rescan_seconds="1")
+    check_once(night, [first, second])
+    assert [run.outcome for run in night.runs()] == ["imported", "imported"]
+    assert '"run.strayed"' in night.log

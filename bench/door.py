@@ -33,6 +33,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import asyncssh
+from processes import cpu_seconds, memory_kib, tree
 
 from keys.public_key import PublicKey
 from keys.store import Keys
@@ -42,7 +43,6 @@ CIPHER = "aes128-gcm@openssh.com"
 KEYS = {"ed25519": ("ssh-ed25519", {}), "rsa": ("ssh-rsa", {"key_size": 3072})}
 HOST_KEYS = {"ed25519": "ssh-ed25519", "rsa": "rsa-sha2-512"}
 ACCOUNTS = [f"district-{number}" for number in range(64)]
-TICK = os.sysconf("SC_CLK_TCK")
 SFTP_INIT = b"\0\0\0\x05\x01\0\0\0\x03"
 
 
@@ -63,36 +63,6 @@ QUICK = Size(3, 256, 200, {1: 10, 8: 40, 64: 128}, 200, 20)
 
 
 # Processes
-
-
-def tree(pid: int) -> list[int]:
-    """A process and all that descend from it."""
-    found = [pid]
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                found += tree(int(child))
-    return found
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process tree, with the children that have ended."""
-    ticks = 0
-    for one in tree(pid):
-        with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-            ticks += sum(map(int, fields[11:15]))
-    return ticks / TICK
-
-
-def memory_kib(pid: int) -> int:
-    """Memory of a process tree; pages that several share count once."""
-    found = 0
-    for one in tree(pid):
-        with contextlib.suppress(OSError):
-            text = Path(f"/proc/{one}/smaps_rollup").read_text()
-            found += int(text.partition("\nPss:")[2].split()[0])
-    return found
 
 
 def adopting(command: list[str]) -> list[str]:

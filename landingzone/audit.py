@@ -162,14 +162,19 @@ def verify(db: Database, *, kept: Head | None = None) -> Verdict:
     alike is found out by a head that was `kept` elsewhere before.
     """
     with db.read() as tx:
-        end = tx.execute(sa.select(audit_head.c.last_id, audit_head.c.hash, audit_head.c.records)).first()
-        count, last, link, found_kept = 0, 0, GENESIS, kept is None or kept == Head(0, GENESIS)
-        for one in _walk(tx):
-            broken = _break_at(tx, one, last, link)
-            if broken is not None:
-                return Verdict(count, Head(last, link), broken[0], one.id, broken[1])
-            count, last, link = count + 1, one.id, one.hash
-            found_kept = found_kept or kept == Head(last, link)
+        return verify_in(tx, kept=kept)
+
+
+def verify_in(tx: sa.Connection, *, kept: Head | None = None) -> Verdict:
+    """The same within a transaction."""
+    end = tx.execute(sa.select(audit_head.c.last_id, audit_head.c.hash, audit_head.c.records)).first()
+    count, last, link, found_kept = 0, 0, GENESIS, kept is None or kept == Head(0, GENESIS)
+    for one in _walk(tx):
+        broken = _break_at(tx, one, last, link)
+        if broken is not None:
+            return Verdict(count, Head(last, link), broken[0], one.id, broken[1])
+        count, last, link = count + 1, one.id, one.hash
+        found_kept = found_kept or kept == Head(last, link)
     whole = Head(last, link)
     if end is None:
         told = "The head row is gone, so nothing says whether newer records were removed."

@@ -11,6 +11,7 @@ import typer
 import keys.cli
 import processor.archive_cli
 import processor.cli
+import processor.database_cli
 import processor.due_cli
 import processor.erasure_cli
 import processor.recipients_cli
@@ -131,6 +132,7 @@ for part in (
     sftpd.door_cli,
     sftpd.hostkeys_cli,
     processor.cli,
+    processor.database_cli,
     processor.archive_cli,
     processor.recipients_cli,
     processor.retention_cli,

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from landingzone.errors import NotInitialised
+from landingzone.errors import DatabaseMoved, NotInitialised
 
 _POLARS_FULL = f"os error {errno.ENOSPC}"  # Polars gives an OSError without its number
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -62,15 +62,24 @@ class Database:
             (never half of one); for notes about files that are themselves on disk.
         name: what its connections are called on a PostgreSQL server, see `end_connections`.
         waits_seconds: how long a write waits for another one, before it fails (`is_busy`).
+        alone: of SQLite, by one connection that keeps every other out, readers too, from its first use on until this
+            is closed. That first use fails (`is_busy`) if anybody has the file open.
     """
 
     def __init__(
-        self, url: str, *, durability: Durability = "full", name: str = "", waits_seconds: int = _WAITS_SECONDS
+        self,
+        url: str,
+        *,
+        durability: Durability = "full",
+        name: str = "",
+        waits_seconds: int = _WAITS_SECONDS,
+        alone: bool = False,
     ) -> None:
         self.url = database_url(url)
         if self.is_sqlite:
-            self.engine = sa.create_engine(self.url, hide_parameters=True)
-            prepare_sqlite(self.engine, durability=durability, waits_seconds=waits_seconds)
+            pool = sa.StaticPool if alone else None
+            self.engine = sa.create_engine(self.url, hide_parameters=True, poolclass=pool)
+            prepare_sqlite(self.engine, durability=durability, waits_seconds=waits_seconds, alone=alone)
         else:
             timeouts = _timeouts(waits_seconds) | ({"synchronous_commit": "off"} if durability == "normal" else {})
             self.engine = sa.create_engine(
@@ -103,7 +112,11 @@ class Database:
             yield connection
 
     def migrate(self) -> None:
-        """Bring the control tables to this version's form (Alembic); one process at a time."""
+        """Bring the control tables to this version's form (Alembic); one process at a time.
+
+        Raises DatabaseMoved for one that was copied elsewhere.
+        """
+        self._refuse_moved()
         if self.file is not None:
             self.file.touch(mode=0o600, exist_ok=True)
         if self.is_up_to_date:
@@ -148,13 +161,27 @@ class Database:
             return int(tx.execute(sa.text(query), {"name": _application_name(name)}).scalar_one())
 
     def require(self) -> None:
-        """Raise NotInitialised if the control tables are not there."""
+        """Raise NotInitialised if the control tables are not there, DatabaseMoved if they were copied elsewhere."""
+        self._refuse_moved()
         if (self.file is not None and not self.file.is_file()) or not sa.inspect(self.engine).has_table("accounts"):
             raise NotInitialised
 
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+    @property
+    def moved_mark(self) -> Path | None:
+        """The file that says of a SQLite database that it was copied elsewhere; it lies beside it."""
+        return self.file.with_name(f"{self.file.name}.moved") if self.file is not None else None
+
+    def _refuse_moved(self) -> None:
+        mark = self.moved_mark
+        if mark is not None and mark.exists():
+            raise DatabaseMoved(
+                f"{self.file} was copied to PostgreSQL, and what it takes in now is missing there. Set database_url. "
+                f"To go back to this one, without what the other has taken in since, remove {mark.name}."
+            )
 
 
 def database_url(url: str) -> sa.URL:
@@ -226,10 +253,12 @@ def prepare_sqlite(
     durability: Durability = "full",
     driver_begins: bool = False,
     waits_seconds: int = _WAITS_SECONDS,
+    alone: bool = False,
 ) -> None:
     """Make an SQLite engine wait for its turn, write ahead, and begin transactions as we say.
 
-    With `driver_begins` the driver begins one by itself at the first statement that writes, as DBOS expects.
+    With `driver_begins` the driver begins one by itself at the first statement that writes, as DBOS expects. `alone`:
+    see `Database`; whoever has the file open in WAL mode holds a lock that this one waits for.
     """
 
     @sa.event.listens_for(engine, "connect")
@@ -237,6 +266,7 @@ def prepare_sqlite(
         connection.isolation_level = "IMMEDIATE" if driver_begins else None
         for pragma in (
             f"busy_timeout={waits_seconds * 1000}",
+            *(("locking_mode=EXCLUSIVE",) if alone else ()),
             "journal_mode=WAL",
             f"synchronous={durability}",
             "foreign_keys=ON",

@@ -24,3 +24,7 @@ class DatabaseAway(LandingZoneError):
 
 class NotInitialised(LandingZoneError):
     """There is no landing zone here: make one with `landingzone init --root DIR`, or point LANDINGZONE_ROOT at one."""
+
+
+class DatabaseMoved(LandingZoneError):
+    """This database was copied to another server, and that is the one that counts."""

@@ -33,6 +33,9 @@ _FEW = 100
 """So many rows are not worth a table to copy them into."""
 _WRITTEN_AT_ONCE = 50_000
 _SCHOOL = "school_id"
+_PREFIX = "data_"
+_OURS = frozenset({"source_id", "first_run", "changed_run", "ended_run"})
+"""The columns of every table of rows beside the feed's fields."""
 _READ_AT_ONCE = 100_000
 _LOOKED_UP_AT_ONCE = 15_000
 """Values of keys in one query: SQLite takes 32,766 parameters, PostgreSQL 65,535."""
@@ -41,18 +44,40 @@ _LOOKED_UP_AT_ONCE = 15_000
 @lru_cache(maxsize=256)
 def table_of(feed: Feed) -> sa.Table:
     """The table of a feed's rows: source_id, the feed's fields, first_run, changed_run, ended_run (NULL: active)."""
+    return _table(f"{_PREFIX}{feed.name}", feed.field_names, feed.key)
+
+
+def _table(name: str, fields: Iterable[str], key: Iterable[str]) -> sa.Table:
     return sa.Table(
-        f"data_{feed.name}",
+        name,
         sa.MetaData(),
         sa.Column("source_id", sa.Integer, nullable=False),
-        *(sa.Column(name, _TEXT, nullable=False, server_default="") for name in feed.field_names),
+        *(sa.Column(field, _TEXT, nullable=False, server_default="") for field in fields),
         sa.Column("first_run", sa.Integer, nullable=False),
         sa.Column("changed_run", sa.Integer, nullable=False),
         sa.Column("ended_run", sa.Integer),
-        sa.PrimaryKeyConstraint("source_id", *feed.key),
+        sa.PrimaryKeyConstraint("source_id", *key),
         sqlite_with_rowid=False,
         postgresql_partition_by="HASH (source_id)",
     )
+
+
+def tables_there(tx: sa.Connection) -> list[sa.Table]:
+    """The tables of rows that a SQLite database has, those of feeds that are no longer declared included."""
+    inspector = sa.inspect(tx)
+    found = []
+    for name in sorted(inspector.get_table_names()):
+        if name.startswith(_PREFIX):
+            key = [column for column in inspector.get_pk_constraint(name)["constrained_columns"] if column not in _OURS]
+            fields = [column["name"] for column in inspector.get_columns(name) if column["name"] not in _OURS]
+            found.append(_table(name, fields, key))
+    return found
+
+
+def make(tx: sa.Connection, table: sa.Table) -> None:
+    """Make a table of rows; on PostgreSQL with its partitions."""
+    table.create(tx)
+    _make_partitions(tx, table)
 
 
 def kept_feeds(catalogue: Catalogue) -> list[Feed]:
@@ -68,8 +93,7 @@ def ensure_tables(db: Database, catalogue: Catalogue) -> None:
         for feed in kept_feeds(catalogue):
             table = table_of(feed)
             if not inspector.has_table(table.name):
-                table.create(tx)
-                _make_partitions(tx, table)
+                make(tx, table)
                 continue
             there = {column["name"] for column in inspector.get_columns(table.name)}
             for name in feed.field_names:

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format bench bench-latency bench-import bench-door lock clean
+.PHONY: demo test lint format bench bench-latency bench-import bench-door bench-takeover lock clean
 
 demo: .venv/.installed   ## the main job on sample data, from a key pair to the receipts
 	$(BIN)/landingzone demo
@@ -27,6 +27,9 @@ bench-latency: .venv/.installed ## from the client's close to the receipt
 
 bench-import: .venv/.bench ## rows per second and peak memory of an import, beside the peers; ROWS=35000000 on demand
 	$(BIN)/python bench/import_speed.py $(ROWS)
+
+bench-takeover: .venv/.installed ## a large import whose processor is killed; TAKEOVER="3500000 postgresql"
+	$(BIN)/python bench/takeover.py $(TAKEOVER)
 
 bench-door: .venv/.installed ## the front door beside OpenSSH's sshd; DOOR="--quick uploads" for a part in small
 	$(BIN)/python bench/door.py $(DOOR)

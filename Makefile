@@ -42,6 +42,10 @@ docs: .venv/.installed   ## docs/reference, from what the code declares
 fuzz: .venv/.installed   ## each fuzz target for SECONDS (600), by its coverage; the short form is in the tests
 	$(BIN)/python tests/fuzz/run.py all -max_total_time=$(or $(SECONDS),600)
 
+.PHONY: chaos
+chaos: .venv/.installed  ## doors, processors, database, disk and network meet with trouble under load: SECONDS (300), SEED (1)
+	$(BIN)/python tests/chaos/run.py --seconds $(or $(SECONDS),300) --seed $(or $(SEED),1)
+
 lock:                    ## pin anew what pyproject.toml asks for (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock

@@ -22,7 +22,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from landingzone.errors import DatabaseMoved, NotInitialised
 
-_POLARS_FULL = f"os error {errno.ENOSPC}"  # Polars gives an OSError without its number
+_POLARS_FULL = f"os error {errno.ENOSPC}"
+"""Polars gives an OSError without its number; where it writes Parquet, an error of its own."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 Durability = Literal["full", "normal"]
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -309,7 +310,9 @@ def is_disk_full(error: BaseException | None) -> bool:
             return True
         if _is_psycopg(original) and original.sqlstate == _POSTGRESQL_FULL:
             return True
-        if isinstance(original, OSError) and (original.errno in DISK_FULL or _POLARS_FULL in str(original)):
+        if isinstance(original, OSError) and original.errno in DISK_FULL:
+            return True
+        if (isinstance(original, OSError) or _is_polars(original)) and _POLARS_FULL in str(original):
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -329,6 +332,12 @@ def _is_psycopg(error: BaseException) -> bool:
     """Whether it is PostgreSQL's driver's, which is imported with the first engine that needs it."""
     driver = sys.modules.get("psycopg")
     return driver is not None and isinstance(error, driver.Error)
+
+
+def _is_polars(error: BaseException) -> bool:
+    """Whether it is one of Polars' own, which only the processor imports."""
+    polars = sys.modules.get("polars")
+    return polars is not None and isinstance(error, polars.exceptions.PolarsError)
 
 
 def _says_busy(error: Any) -> bool:  # noqa: ANN401 - psycopg is imported late

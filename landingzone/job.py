@@ -17,7 +17,7 @@ import sqlalchemy as sa
 import structlog
 
 from landingzone.clock import iso, now
-from landingzone.db import Database, is_disk_full
+from landingzone.db import Database, is_busy, is_disk_full
 from landingzone.tables import jobs as table
 
 LEASE = timedelta(seconds=60)
@@ -180,7 +180,7 @@ class Jobs:
             try:
                 wait = self.turn(job)
             except Exception as error:  # the database is away or full: what is due stays due
-                reason = "disk_full" if is_disk_full(error) else "internal"
+                reason = _reason(error)
                 log.error("job.waits", job=job.name, reason=reason, exc_info=error)
                 wait = _LOOKED_AT_EVERY
 
@@ -219,8 +219,7 @@ class Jobs:
         except Interrupted:
             self._end(job, "interrupted")
         except Exception as error:
-            reason = "disk_full" if is_disk_full(error) else "internal"
-            log.error("job.failed", job=job.name, reason=reason, exc_info=error)
+            log.error("job.failed", job=job.name, reason=_reason(error), exc_info=error)
             self._end(job, "failed")
         else:
             self._end(job, "done")
@@ -281,3 +280,7 @@ class Jobs:
                 continue
             if not held:
                 return
+
+
+def _reason(error: Exception) -> str:
+    return "disk_full" if is_disk_full(error) else "database" if is_busy(error) else "internal"

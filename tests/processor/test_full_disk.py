@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
+from landingzone.db import is_disk_full
 from processor import requests
 from processor.archive import archive_of
 
@@ -72,3 +74,15 @@ def test_an_import_on_a_full_disk_fails_and_succeeds_on_retry_once_there_is_room
     assert told["attempt"] == 2
     assert len(night.rows("students")) == 40_000
     assert night.left_over() == []
+
+
+def test_a_full_disk_is_told_from_a_fault_of_ours_whoever_writes(night: Any) -> None:
+    root = night.here.settings.root
+    frame = pl.DataFrame({"student_id": [os.urandom(8).hex() for _ in range(1000)]})
+    ballast = Ballast(root)
+    ballast.fill()
+    for write in (frame.write_parquet, frame.write_csv, lambda path: path.write_bytes(b"0" * MEBIBYTE)):
+        with pytest.raises(Exception) as told:  # noqa: PT011 - which one it is differs: that is the point
+            write(root / "staged")
+        assert is_disk_full(told.value), told.value
+    ballast.drop()

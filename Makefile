@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format bench bench-latency bench-import bench-door bench-takeover lock clean
+.PHONY: demo test lint format bench bench-latency bench-import bench-door bench-night bench-takeover lock clean
 
 demo: .venv/.installed   ## the main job on sample data, from a key pair to the receipts
 	$(BIN)/landingzone demo
@@ -33,6 +33,9 @@ bench-takeover: .venv/.installed ## a large import whose processor is killed; TA
 
 bench-door: .venv/.installed ## the front door beside OpenSSH's sshd; DOOR="--quick uploads" for a part in small
 	$(BIN)/python bench/door.py $(DOOR)
+
+bench-night: .venv/.installed ## a night of FACTOR (0.02) x 5,000 districts; NIGHT="--accounts 100,1000,5000 --database sqlite"
+	$(BIN)/python bench/night.py --factor $(or $(FACTOR),0.02) $(NIGHT)
 
 .PHONY: docs
 docs: .venv/.installed   ## docs/reference, from what the code declares

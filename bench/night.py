@@ -23,6 +23,7 @@ import math
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -199,9 +200,9 @@ class Zone:
         return found
 
     def stop(self) -> None:
-        assert self.process
-        self.process.terminate()
-        self.process.wait(90)
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(90)
 
     def _count(self, event: str) -> int:
         return self.log.read_text().count(f'"{event}"')
@@ -355,6 +356,7 @@ def main() -> None:
     if given.push:
         asyncio.run(push(json.load(sys.stdin)))
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what it has started ends with it
     private = asyncssh.generate_private_key("ssh-ed25519")
     key, public = private.export_private_key().decode(), private.export_public_key()
     sizes = students_of(round(DISTRICTS * given.factor), given.share)
@@ -388,15 +390,17 @@ def measure(
     server = Server.start() if database == "postgresql" else None
     place = Path(tempfile.mkdtemp(dir=folder))
     zone = make_zone(place, accounts, server.url if server else "", keys[1])
-    zone.start(given.doors, processors)
-    for number, files in enumerate(nights, 1):
-        row = night(zone, given, files, keys[0], server)
-        yield f"| {database} | {accounts:,} | {processors} | {number} | {row} |"
-    zone.stop()
-    zone.here.db.close()
-    if server is not None:
-        server.stop()
-    shutil.rmtree(place)
+    try:
+        zone.start(given.doors, processors)
+        for number, files in enumerate(nights, 1):
+            row = night(zone, given, files, keys[0], server)
+            yield f"| {database} | {accounts:,} | {processors} | {number} | {row} |"
+    finally:
+        zone.stop()
+        zone.here.db.close()
+        if server is not None:
+            server.stop()
+        shutil.rmtree(place)
 
 
 def _write(folder: Path, district: int, students: int, number: int) -> Path:

@@ -180,6 +180,10 @@ class Zone:
         """Where a landing waits."""
         return self.folder("inbox", landing.account) / landing.stored_name
 
+    def inbox_is_empty(self, account: str) -> bool:
+        """Whether no file waits in an account's inbox, landed or put there by hand."""
+        return not _names(self.folder("inbox", account))
+
     def waiting(self, account: str, name: str = "") -> list[Landing]:
         """What waits in an account's inbox under a landing id, in order of landing; only of a name if one is given."""
         found = (Landing.parse(account, one) for one in _names(self.folder("inbox", account), name))

@@ -50,6 +50,9 @@ class Intake:
 
     def scan_account(self, name: str) -> None:
         """What waits in one account's inbox, in order of landing; left alone where there is no such account."""
+        if self._here.zone.inbox_is_empty(name):  # as almost all are at each scan: they cost no query
+            self._taken.pop(name, None)
+            return
         account = self._accounts.find(name)
         if account is None:
             if name not in self._unknown:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from landingzone.cli import app
@@ -188,3 +189,17 @@ def test_the_command_lists_what_is_open(desk: Any, bring: Bring, students: Stude
     told = json.loads(typed("--json"))
     assert {one["code"] for one in told} == {"reference_missing", "feed_never_sent"} <= set(CODES)
     assert told[0]["records"][0] == {"student_id": "x00", "school_id": "001", "section_id": "A"}
+
+
+def test_rows_of_which_statistics_know_nothing_are_not_compared_each_with_each(desk: Any) -> None:
+    asked: list[str] = []
+    sa.event.listen(desk.context.db.engine, "before_cursor_execute", lambda *told: asked.append(told[2]), named=False)
+    desk.bring("sections.csv", b"Staff ID,School ID#,Section ID,Period,Course Name\r\n9,001,S1,1,Art\r\n")
+    desk.bring("enrollments.csv", b"Student ID,School ID#,Section ID\r\n1,001,S1\r\n2,001,S2\r\n")
+    if desk.context.db.is_sqlite:
+        return
+    told = [one.rpartition(" ")[2] if "enable_nestloop" in one else "asked" for one in asked]
+    comparing = [before for before, one in zip(told, asked[1:], strict=False) if "AS MATERIALIZED" in one]
+    assert comparing
+    assert set(comparing) == {"off"}
+    assert [one for one in told if one in {"on", "off"}][-1] == "on"

@@ -10,7 +10,7 @@ from processor import run as runs
 from processor.archive_store import ArchiveAway
 from processor.context import Context
 from processor.durable import Lost
-from processor.import_step import STEPS
+from processor.import_step import STEPS, leave
 from processor.run import Run, State
 
 log = structlog.get_logger()
@@ -38,6 +38,7 @@ def _durable(here: Context, step: Callable[[Context, Run], None], states: tuple[
             except runs.TakenOver:
                 here.in_hand.discard(run_id)
                 log.warning("run.taken_over", step=step.__name__, run=run_id)
+                _leave(here, run_id)
                 raise Lost from None
             except Exception as error:
                 full = is_disk_full(error)
@@ -52,6 +53,16 @@ def _durable(here: Context, step: Callable[[Context, Run], None], states: tuple[
 
     durable.__name__ = step.__name__
     return durable
+
+
+def _leave(here: Context, run_id: str) -> None:
+    """Put right what was written since the run was lost; where that fails, the next attempt or import does it."""
+    try:
+        with here.db.read() as tx:
+            run = runs.get(tx, run_id)
+        leave(here, run)
+    except Exception as error:
+        log.error("run.waits", step="leave", reason=_reason(error, full=is_disk_full(error)), exc_info=error)
 
 
 def _reason(error: Exception, *, full: bool) -> str:

@@ -129,6 +129,23 @@ def hand_out(here: Context, run: Run) -> None:
     log.info(_EVENTS[run.outcome], source=run.source, **(run.report or {}).get("rows", {}))
 
 
+def leave(here: Context, run: Run) -> None:
+    """Put right what a process that has lost a run may have written after the others: it has stood still meanwhile.
+
+    Where the landing is done, its work folder goes, and the receipts say what the database says.
+    """
+    with here.db.read() as tx:
+        newest = runs.get(tx, run.landing_id)
+        latest = runs.newest_of_source(tx, newest.source_id) if newest.source_id is not None else None
+    if newest.state is not State.RECEIPTED:
+        return  # whoever has it in hand puts it right
+    staging.drop_work(here.zone, run)
+    for one in {each.id: each for each in (newest, latest) if each is not None}.values():
+        if one.state is State.RECEIPTED:
+            is_latest = latest is not None and one.landing_id == latest.landing_id
+            receipt.write(here.zone, here.archive, one, as_latest=is_latest)
+
+
 #: The steps of a run, each with the states in which it has work to do.
 STEPS = (
     (claim, (State.LANDED, *runs.BEFORE_COMMIT)),
@@ -172,8 +189,9 @@ def _judge(here: Context, run: Run, report: Report, held: contextlib.ExitStack) 
     if late and mode is not Mode.EVENTS:
         return Verdict(Outcome.SUPERSEDED), None
     same_file = last is not None and (before.sha256, before.form) == (after.sha256, after.form)
+    ends_older = mode is Mode.FULL
     if same_file and last is not None and receipt.repeat(last, report):
-        return Verdict(Outcome.UNCHANGED), None
+        return Verdict(Outcome.UNCHANGED), Application(source_id, seen, (), after, ends_older=ends_older)
 
     known = _Known(feed, source, source_id, account, reading, last, same_file=same_file, late=late)
     judged, found = _compare(here, run, report, known, held)
@@ -181,7 +199,7 @@ def _judge(here: Context, run: Run, report: Report, held: contextlib.ExitStack) 
         return judged, None
     changes, compared_by = found
     return judged, Application(
-        source_id, seen, changes, before if late else after, ends_older=mode is Mode.FULL, comparison=compared_by
+        source_id, seen, changes, before if late else after, ends_older=ends_older, comparison=compared_by
     )
 
 
@@ -269,7 +287,7 @@ def _undo(here: Context, run: Run, report: Report) -> tuple[Verdict, Application
     """Bring the source of an applied run back to its state before it."""
     assert run.request is not None
     with here.db.read() as tx:
-        undone_run = runs.get(tx, f"{run.landing_id}:{run.attempt - 1}")
+        undone_run = runs.applied_of(tx, run.landing_id)
         undone = reverting.undone_by(tx, undone_run, through=run.request["through"])
         before = reverting.standing_before(tx, undone_run)
         assert undone_run.source_id is not None

@@ -87,6 +87,7 @@ def repeat(last: Run, report: Report) -> bool:
     accepted = said["rows"]["accepted"] - said["rows"]["collapsed"]
     report.rows |= {name: said["rows"][name] for name in ("read", "accepted", "collapsed")} | {"unchanged": accepted}
     report.warnings, report.tolerated, report.header = said["warnings"], said["tolerated"], said["header"]
+    report.by_position, report.days = said.get("by_position", []), said.get("days", [])
     return True
 
 

@@ -12,9 +12,15 @@ from processor.run import Outcome, Run, RunError
 
 
 def retry(db: Database, archive: Archive, run_id: str, *, actor: str) -> str:
-    """Ask for another attempt of a file that was not imported; returns the new run's id. Raises RunError if it was."""
+    """Ask for another attempt of a file that was not imported, or of an undoing that failed; returns the new run's id.
+
+    Raises RunError if it was imported.
+    """
+    with db.read() as tx:
+        run = runs.get(tx, run_id)
     _require_readable(archive)
-    return _ask(db, run_id, {"kind": "retry"}, allowed=runs.RETRYABLE, actor=actor)
+    again = run.request if run.request is not None and run.request["kind"] == "revert" else {"kind": "retry"}
+    return _ask(db, run_id, again, allowed=runs.RETRYABLE, actor=actor)
 
 
 def approve(db: Database, archive: Archive, run_id: str, *, actor: str) -> str:

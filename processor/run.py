@@ -129,6 +129,11 @@ class Run:
         """The landing that this run takes through."""
         return Landing(self.landing_id, self.account, self.file)
 
+    @property
+    def undid_nothing(self) -> bool:
+        """Whether it was to undo what stands, and has not: then what was applied before it stands as it did."""
+        return self.request is not None and self.request["kind"] == "revert" and self.outcome is not Outcome.REVERTED
+
 
 def own(tx: sa.Connection, run: Run, owner: str) -> None:
     """Make a process the owner of a run that has none. Raises TakenOver if it has another."""
@@ -293,12 +298,26 @@ def newest_of_source(tx: sa.Connection, source_id: int) -> Run | None:
 
 
 def applied_to(tx: sa.Connection, source_id: int) -> list[Run]:
-    """The runs that a source stands on, newest first: of each landing the newest attempt, if that was applied."""
+    """The runs that a source stands on, newest first: of each landing the newest attempt, if that was applied.
+
+    An undoing that failed is passed over: it has changed nothing.
+    """
     query = _QUERY.where(runs.c.source_id == source_id, runs.c.state == State.RECEIPTED.value)
     newest: dict[str, Run] = {}
     for row in tx.execute(query.order_by(runs.c.landing_id.desc(), runs.c.attempt.desc())):
-        newest.setdefault(row.landing_id, _run(row))
+        run = _run(row)
+        if not run.undid_nothing:
+            newest.setdefault(run.landing_id, run)
     return [run for run in newest.values() if run.outcome in APPLIED]
+
+
+def applied_of(tx: sa.Connection, landing_id: str) -> Run:
+    """The attempt of a landing whose changes stand. Raises RunError if none do: it was not applied, or is undone."""
+    query = _QUERY.where(runs.c.landing_id == landing_id, runs.c.outcome.is_not(None)).order_by(runs.c.attempt.desc())
+    run = next((run for run in map(_run, tx.execute(query)) if not run.undid_nothing), None)
+    if run is None or run.outcome not in APPLIED:
+        raise RunError(f"Nothing of the landing {landing_id} stands, so there is nothing to undo.")
+    return run
 
 
 def supersede_older(tx: sa.Connection, run: Run, source_id: int) -> list[str]:
@@ -308,7 +327,7 @@ def supersede_older(tx: sa.Connection, run: Run, source_id: int) -> list[str]:
         runs.c.landing_id < run.landing_id,
         runs.c.outcome.in_([outcome.value for outcome in SUPERSEDABLE]),
     )
-    ids = list(tx.execute(sa.select(runs.c.id).where(older)).scalars())
+    ids = [run.id for run in map(_run, tx.execute(_QUERY.where(older))) if not run.undid_nothing]
     if ids:
         values = {"outcome": Outcome.SUPERSEDED.value, "superseded_by": run.id}
         tx.execute(runs.update().where(runs.c.id.in_(ids)).values(**values))
@@ -317,7 +336,10 @@ def supersede_older(tx: sa.Connection, run: Run, source_id: int) -> list[str]:
 
 def end_undone(tx: sa.Connection, run: Run, undone: Sequence[Run]) -> None:
     """End runs of other landings that were undone together with a run; for the transaction that undoes them."""
-    ids = [one.id for one in undone if one.landing_id != run.landing_id]
+    others = [one.landing_id for one in undone if one.landing_id != run.landing_id]
+    theirs = map(_run, tx.execute(_QUERY.where(runs.c.landing_id.in_(others), runs.c.outcome.is_not(None))))
+    applied = {one.id for one in undone}
+    ids = [one.id for one in theirs if one.id in applied or one.undid_nothing]
     values = {"outcome": Outcome.REVERTED.value, "superseded_by": run.id}
     tx.execute(runs.update().where(runs.c.id.in_(ids)).values(**values))
 

@@ -26,6 +26,12 @@ def drop_staging(zone: Zone, run: Run) -> None:
         shutil.rmtree(staging_folder(zone, run))
 
 
+def drop_work(zone: Zone, run: Run) -> None:
+    """Remove the work folder of a landing that is done."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(zone.work_folder(run.landing))
+
+
 def fresh_staging(zone: Zone, run: Run) -> Path:
     """The attempt's staging folder, empty: what a crashed try of it left is gone."""
     drop_staging(zone, run)

@@ -81,19 +81,20 @@ def wrap(when: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return dying
 
 
-def arm(when: str, name: str) -> None:
+def arm(when: str, name: str, put: Callable[[Any, str, Any], None] = setattr) -> None:
+    """Let a moment be noticed; `put` is how an attribute is replaced."""
     if name.startswith("commit:"):
-        arm_commit(when, name.partition(":")[2])
+        arm_commit(when, name.partition(":")[2], put)
         return
     module, path = (MOMENTS | MOMENTS_OF_LARGE)[name]
     *outer, last = path.split(".")
     owner = importlib.import_module(module)
     for part in outer:
         owner = getattr(owner, part)
-    setattr(owner, last, wrap(when, getattr(owner, last)))
+    put(owner, last, wrap(when, getattr(owner, last)))
 
 
-def arm_commit(when: str, state: str) -> None:
+def arm_commit(when: str, state: str, put: Callable[[Any, str, Any], None]) -> None:
     """Die as the transaction ends in which a run enters a state: before its COMMIT, or after."""
     from landingzone.db import Database
     from processor import run as runs
@@ -115,8 +116,8 @@ def arm_commit(when: str, state: str) -> None:
         if entered:
             die()
 
-    runs.advance = noting
-    Database.write = dying
+    put(runs, "advance", noting)
+    put(Database, "write", dying)
 
 
 if __name__ == "__main__":

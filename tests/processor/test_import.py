@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from processor import requests
+from processor import run as runs
 from processor.archive import folder_of
 from processor.run import RunError
 
@@ -369,3 +370,25 @@ def test_a_row_whose_key_cannot_be_told_keeps_what_the_file_does_not_list_and_th
     assert "Of students nothing was deactivated this time" in told["message"]
     told = desk.bring("students.csv", students(29))
     assert (told["rows"]["deactivated"], "this time" in told["message"]) == (1, False)
+
+
+def test_the_same_bytes_again_end_what_was_held_before_them(desk: Any, students: Students) -> None:
+    desk.bring("students.csv", students(60))
+    held = desk.bring("students.csv", students(10))
+    assert desk.bring("students.csv", students(60))["outcome"] == "unchanged"
+    told = next(desk.night.receipts.glob(f"{held['landing_id']}*.json")).read_text()
+    assert '"outcome": "superseded"' in told  # or a late approval would bring back old data
+
+
+def test_of_columns_without_names_the_order_stays_confirmed_when_the_same_bytes_come_again(
+    desk: Any, students: Students
+) -> None:
+    first, second = (students(count).partition(b"\r\n")[2] for count in (60, 61))
+    held = desk.bring("students.csv", first)
+    assert held["hold"]["code"] == "columns_by_position"
+    context = desk.context
+    requests.approve(context.db, context.archive, f"{held['landing_id']}:1", actor="operator")
+    with context.db.read() as tx:
+        landing = runs.get(tx, held["landing_id"]).landing
+    outcomes = [desk.take(landing), desk.bring("students.csv", first), desk.bring("students.csv", second)]
+    assert [told["outcome"] for told in outcomes] == ["imported", "unchanged", "imported"]

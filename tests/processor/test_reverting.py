@@ -4,8 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from landingzone.tables import sources
 from processor import requests
+from processor import run as runs
 from processor.run import RunError
 
 pytestmark = pytest.mark.both_databases
@@ -21,8 +24,6 @@ def undo(desk: Any, told: dict[str, Any], **options: Any) -> dict[str, Any]:
     context = desk.context
     requests.revert(context.db, context.archive, f"{told['landing_id']}:{told['attempt']}", actor="operator", **options)
     with context.db.read() as tx:
-        from processor import run as runs
-
         landing = runs.get(tx, told["landing_id"]).landing
     return desk.take(landing)
 
@@ -89,4 +90,23 @@ def test_runs_undone_together_are_told_so_and_cannot_be_undone_again(desk: Any, 
     assert '"outcome": "reverted"' in told[0]
     with pytest.raises(RunError):
         undo(desk, newer)
+    assert active(desk) == before
+
+
+def test_an_undoing_that_fails_changes_nothing_and_is_asked_for_again(desk: Any, students: Students) -> None:
+    desk.bring("students.csv", students(60))
+    before = active(desk)
+    older = desk.bring("students.csv", students(60, start=1002))
+    context = desk.context
+    run_id = f"{older['landing_id']}:1"
+    failed = requests.revert(context.db, context.archive, run_id, actor="operator")
+    newer = desk.bring("students.csv", students(60, start=1004))  # as if it had been under way
+    with context.db.read() as tx:
+        landing = runs.get(tx, failed).landing
+    assert desk.take(landing)["outcome"] == "failed"
+    undo(desk, newer)
+    with context.db.read() as tx:
+        assert tx.execute(sa.select(sources.c.standing_run)).scalar_one() == run_id
+    requests.retry(context.db, context.archive, failed, actor="operator")
+    assert desk.take(landing)["outcome"] == "reverted"
     assert active(desk) == before

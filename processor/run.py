@@ -321,13 +321,20 @@ def applied_of(tx: sa.Connection, landing_id: str) -> Run:
 
 
 def supersede_older(tx: sa.Connection, run: Run, source_id: int) -> list[str]:
-    """End the held and failed runs of older landings of a source; returns their ids. For the applying transaction."""
+    """End the held and failed runs of older landings of a source; returns their ids. For the applying transaction.
+
+    Not those that a later attempt has answered: the landing's receipt tells of that one.
+    """
     older = sa.and_(
         runs.c.source_id == source_id,
         runs.c.landing_id < run.landing_id,
         runs.c.outcome.in_([outcome.value for outcome in SUPERSEDABLE]),
     )
-    ids = [run.id for run in map(_run, tx.execute(_QUERY.where(older))) if not run.undid_nothing]
+    later = runs.alias("later")
+    answered = sa.exists().where(
+        later.c.landing_id == runs.c.landing_id, later.c.attempt > runs.c.attempt, later.c.outcome.is_not(None)
+    )
+    ids = [run.id for run in map(_run, tx.execute(_QUERY.where(older, ~answered))) if not run.undid_nothing]
     if ids:
         values = {"outcome": Outcome.SUPERSEDED.value, "superseded_by": run.id}
         tx.execute(runs.update().where(runs.c.id.in_(ids)).values(**values))

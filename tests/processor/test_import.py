@@ -392,3 +392,16 @@ def test_of_columns_without_names_the_order_stays_confirmed_when_the_same_bytes_
         landing = runs.get(tx, held["landing_id"]).landing
     outcomes = [desk.take(landing), desk.bring("students.csv", first), desk.bring("students.csv", second)]
     assert [told["outcome"] for told in outcomes] == ["imported", "unchanged", "imported"]
+
+
+def test_the_receipt_of_an_approved_file_still_says_imported_after_the_next_one(desk: Any, students: Students) -> None:
+    desk.bring("students.csv", students(60))
+    held = desk.bring("students.csv", students(10))
+    context = desk.context
+    requests.approve(context.db, context.archive, f"{held['landing_id']}:1", actor="operator")
+    with context.db.read() as tx:
+        landing = runs.get(tx, held["landing_id"]).landing
+    told = desk.take(landing)
+    assert (told["outcome"], told["attempt"]) == ("imported", 2)
+    desk.bring("students.csv", students(11))
+    assert desk.night.receipt(landing) == told

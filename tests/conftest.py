@@ -25,6 +25,7 @@ from typing import Any
 import asyncssh
 import pytest
 import sqlalchemy as sa
+import structlog
 
 from keys.public_key import PublicKey
 from keys.store import Keys
@@ -34,6 +35,10 @@ from landingzone.landing import Landing
 from sftpd.host_key import ensure_host_keys
 
 START_SECONDS = 30.0
+
+# In this process tracebacks are logged plainly: structlog's default draws every frame's variables, seconds for each.
+_PLAIN = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _PLAIN])
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ from landingzone.landing import Landing
 DYING = runpy.run_path(str(Path(__file__).parent / "dying_processor.py"))
 MOMENTS = [
     *DYING["MOMENTS_OF_INTEREST"],
-    *(f"{when} commit:{state}" for state in DYING["STATES"] for when in ("before", "after")),
+    *(f"after commit:{state}" for state in DYING["STATES"]),
+    "before commit:applied",
 ]
 
 

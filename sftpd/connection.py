@@ -270,8 +270,8 @@ class Connection(asyncssh.SSHServer):
         refused = [key for key in self._offered.values() if key.refusal]
         account = next((user for (user, _), key in self._offered.items() if key.refusal != Refusal.UNKNOWN_ACCOUNT), "")
         reason = self._turned_away or self._why_outside(exc)
-        if self._balancers_own and reason == "nothing_said":  # it looks whether anybody is here, every few seconds
-            return
+        if self._balancers_own and not self._offered and not self._turned_away:
+            return  # it looks whether anybody is here, every few seconds, and hangs up as it likes
         if self._turned_away or not refused:
             self._reception.refused.note(address=self._peer, account=account, reason=reason)
             seconds = round(time.monotonic() - self.began, 1)

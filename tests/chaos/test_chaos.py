@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 RUN = Path(__file__).with_name("run.py")
-SHORT = "--seconds 10 --seed 1 --accounts 15 --files 60 --longest 2.5 --beat 0.4"
+SHORT = "--seconds 7 --seed 1 --accounts 10 --files 40 --longest 2.5 --beat 0.4"
 
 
 @pytest.mark.timeout(400)

@@ -33,7 +33,7 @@ MOMENTS = {
     "compress": ("processor.archive", "Archive._pack"),
     "keep": ("processor.archive", "Archive.keep"),
     "receipt": ("processor.receipt", "write"),
-    "receipt_file": ("processor.receipt", "write_file"),
+    "receipt_file": ("processor.archive", "Archive.add"),
     "receipt_link": ("processor.receipt", "link_file"),
 }
 #: the same, of a large file, which is compared while it is read

@@ -121,7 +121,7 @@ class Zone:
             applied = runs.applied_to(tx, 1)
         if not applied:
             return None
-        return self.take(requests.revert(self.here.db, self.here.archive, applied[0].id, actor="test"))
+        return self.take(requests.revert(self.here.db, self.context.archive, applied[0].id, actor="test"))
 
     def rows(self, feed: str) -> list[tuple[Any, ...]]:
         table = account_data.table_of(self.here.catalogue[feed])

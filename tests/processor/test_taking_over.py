@@ -48,7 +48,7 @@ def check_once(night: Any, landings: list[Any]) -> None:
 
 
 @pytest.mark.both_databases
-@pytest.mark.parametrize("moment", ["after examine", "before commit:applied", "after commit:applied", "after keep"])
+@pytest.mark.parametrize("moment", ["after examine", "after commit:applied"])
 def test_what_a_dead_node_had_in_hand_another_one_finishes(
     night: Any, second: Any, students: Students, moment: str
 ) -> None:
@@ -71,7 +71,7 @@ def test_what_a_dead_node_had_in_hand_another_one_finishes(
 
 
 @pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)  # with SQLite it may stand still with a lock
-@pytest.mark.parametrize("moment", ["after examine", "after keep"])
+@pytest.mark.parametrize("moment", ["after examine"])
 def test_a_node_that_stood_still_and_wakes_up_changes_nothing_more(
     night: Any, second: Any, students: Students, moment: str
 ) -> None:

@@ -103,8 +103,13 @@ def _time_off(event: Any) -> TimeOff:  # noqa: ANN401 - icalendar's component
 
 
 def _value(event: Any, name: str) -> Any:  # noqa: ANN401 - icalendar's component and value
-    found = event.get(name)
-    return getattr(found, "dt", None)
+    """A date, time or length of an event; None: it has none. Raises CalendarError for one that cannot be read."""
+    try:
+        return getattr(event.get(name), "dt", None)
+    except ValueError as wrong:
+        raise CalendarError(
+            f"The event {_name(event)!r} has a {name} that cannot be read: mend it in the calendar and export it again."
+        ) from wrong
 
 
 def _is_day(value: object) -> bool:

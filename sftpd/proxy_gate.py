@@ -114,7 +114,7 @@ class _Newcomer(asyncio.Protocol):
         self._done()
         assert ssh is not None
         transport.set_protocol(ssh)
-        ssh.connection_made(_Balanced(transport, header) if header else transport)
+        ssh.connection_made(_Balanced(transport, header, self._peer) if header else transport)
         if header is not None and (rest := self._data[header.length :]):
             ssh.data_received(rest)
 
@@ -129,13 +129,16 @@ class _Newcomer(asyncio.Protocol):
 
 
 class _Balanced(asyncio.Transport):
-    """A connection's transport, which says what stands in the header: whose it is, or that it is the balancer's own."""
+    """A connection's transport, which says what stands in the header: whose it is, or that it is the balancer's own.
 
-    def __init__(self, transport: asyncio.Transport, header: ProxyHeader) -> None:
+    The balancer's own: version 2 has a command for it; in version 1, its look shows its own address as the client's.
+    """
+
+    def __init__(self, transport: asyncio.Transport, header: ProxyHeader, balancer: str) -> None:
         super().__init__()
         self._transport = transport
         self._told: dict[str, Any] = {"balancers_own": True}
-        if header.address:
+        if header.address and header.address != balancer:
             self._told = {"peername": (header.address, header.port)}
         for name in ("write", "abort", "close", "is_closing", "pause_reading", "resume_reading"):
             setattr(self, name, getattr(transport, name))

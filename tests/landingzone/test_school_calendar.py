@@ -4,7 +4,7 @@ import json
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from landingzone.calendar_file import MOST_BYTES, read_calendar
@@ -137,6 +137,7 @@ def test_a_csv_holds_days_last_days_and_reasons() -> None:
         max_size=12,
     )
 )
+@example(["DTSTART;VALUE=DATE:20261126", "DTEND;VALUE=DATE:x"])
 def test_whatever_an_icalendar_holds_it_is_read_or_refused(lines: list[str]) -> None:
     try:
         found = read_calendar(ics(event("x", *lines)), everything=True)

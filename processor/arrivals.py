@@ -23,7 +23,7 @@ from landingzone.school_calendar import SchoolCalendar
 from landingzone.source import Source, Sources
 from landingzone.tables import landings, runs
 from landingzone.tables import sources as source_rows
-from processor.run import APPLIED, Outcome
+from processor.outcome import APPLIED, Outcome
 
 UNDER_WAY = "under way"
 _TO_BE_DONE = (Outcome.HELD.value, Outcome.REJECTED.value, Outcome.FAILED.value)

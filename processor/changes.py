@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from landingzone.feed import Feed, Kind
-from processor.receipt import Report
+from processor.report import Report
 from processor.rows import Rows
 
 CONTACTS: Final = (Kind.PHONE, Kind.EMAIL)

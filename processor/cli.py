@@ -105,7 +105,8 @@ def list_(
 ) -> None:
     """List runs, newest first."""
     from processor import run as found
-    from processor.run import Outcome, State
+    from processor.outcome import Outcome
+    from processor.run import State
 
     unknown = set(state or ()) - {*State, *Outcome}
     if unknown:
@@ -286,7 +287,7 @@ def check(
 
     told = dry_run(installation(context), file, feed=feed, account=account)
     from processor import receipt_text
-    from processor.run import APPLIED
+    from processor.outcome import APPLIED
 
     if as_json:
         print_json(told)
@@ -300,7 +301,7 @@ def _chosen(
 ) -> list[str]:
     """The runs that a command is about: those named, or all that are held."""
     from processor import run as found
-    from processor.run import Outcome
+    from processor.outcome import Outcome
 
     if bool(named) is held:
         raise UsageError("Name runs, or say --all-held.")

@@ -13,9 +13,10 @@ from processor import run as runs
 from processor import standing as standings
 from processor.account_reading import reading_of
 from processor.examination import Examined, UnreadableFile
-from processor.receipt import Report
+from processor.outcome import Outcome
 from processor.reconcile import reconcile
-from processor.run import Outcome, Run
+from processor.report import Report
+from processor.run import Run
 from processor.verdict import Compared, Verdict
 
 

@@ -19,9 +19,9 @@ from processor import mapping
 from processor.columns import notes as column_notes
 from processor.pipeline import ahead, behind
 from processor.reading import Batch, OpenedFile, UnreadableFile, open_file
-from processor.receipt import REJECTS_SHOWN, Report
 from processor.records import Records
 from processor.reject_file import RejectFile
+from processor.report import REJECTS_SHOWN, Report
 from processor.validation import Options, Validator
 
 __all__ = ["Examined", "OnRows", "Options", "UnreadableFile", "examine"]

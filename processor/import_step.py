@@ -28,8 +28,9 @@ from processor.context import Context
 from processor.examination import UnreadableFile
 from processor.integrity import warnings_for
 from processor.listing import ListingDiffers
-from processor.receipt import Report
-from processor.run import Outcome, Run, State
+from processor.outcome import Outcome
+from processor.report import Report
+from processor.run import Run, State
 from processor.standing import Seen, Standing
 from processor.verdict import Compared, Verdict
 

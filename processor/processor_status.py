@@ -17,7 +17,8 @@ from landingzone.status import Status
 from landingzone.tables import UNANSWERED, runs
 from processor.context import Context
 from processor.inbox_watch import InboxWatch
-from processor.run import Outcome, State
+from processor.outcome import Outcome
+from processor.run import State
 
 _WAIT_FOR_SOMEBODY = (Outcome.HELD, Outcome.FAILED)
 

@@ -5,7 +5,6 @@ It is made from the run's committed report alone, so that it can be written agai
 
 import json
 import re
-from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -14,13 +13,11 @@ from landingzone.job import Work
 from landingzone.landing import moment_of
 from landingzone.zone import Zone, fsync_folder, link_file, write_file
 from processor.archive import Archive
+from processor.outcome import Outcome
 from processor.receipt_text import as_text
-from processor.run import Outcome, Run
+from processor.report import Report
+from processor.run import Run
 
-REJECTS_SHOWN = 100
-"""How many rejects stand in the receipt itself; the reject file has all."""
-
-ROWS = ("read", "accepted", "rejected", "added", "changed", "unchanged", "deactivated", "reactivated", "collapsed")
 _LANDED = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _SENTENCES = {
@@ -41,39 +38,6 @@ _SENTENCES = {
         "The file is kept and will be tried again; you need not send it again."
     ),
 }
-
-
-@dataclass
-class Report:
-    """What a run has found; becomes the receipt's body and is kept with the run.
-
-    `rows` counts: read = accepted + rejected, always; accepted = added + changed + unchanged + collapsed.
-    """
-
-    bytes: int = 0
-    sha256: str = ""
-    source: str | None = None
-    feed: str | None = None
-    rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ROWS, 0))
-    rejects: list[dict[str, Any]] = field(default_factory=list)
-    reject_counts: dict[str, int] = field(default_factory=dict)
-    warnings: list[dict[str, Any]] = field(default_factory=list)
-    tolerated: list[dict[str, str]] = field(default_factory=list)
-    hold: dict[str, Any] | None = None
-    header: list[str] | None = None
-    by_position: list[str] = field(default_factory=list)
-    days: list[str] = field(default_factory=list)
-    resumed: bool = False
-    reason: str = ""
-
-    def nothing_applied(self) -> None:
-        """The run changes nothing: what would have changed is not to be read as what has."""
-        for name in ("added", "changed", "deactivated", "reactivated"):
-            self.rows[name] = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        return asdict(self)
 
 
 def repeat(last: Run, report: Report) -> bool:

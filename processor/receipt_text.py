@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from processor.run import APPLIED, Outcome
+from processor.outcome import APPLIED, Outcome
 
 _WIDTH: Final = 100
 _VALUE_SHOWN: Final = 60

@@ -8,7 +8,8 @@ from processor import reverting
 from processor import run as runs
 from processor.archive import Archive
 from processor.archive_cipher import IdentityMissing
-from processor.run import Outcome, Run, RunError
+from processor.outcome import APPLIED, RETRYABLE, Outcome
+from processor.run import Run, RunError
 
 
 def retry(db: Database, archive: Archive, run_id: str, *, actor: str) -> str:
@@ -20,7 +21,7 @@ def retry(db: Database, archive: Archive, run_id: str, *, actor: str) -> str:
         run = runs.get(tx, run_id)
     _require_readable(archive)
     again = run.request if run.request is not None and run.request["kind"] == "revert" else {"kind": "retry"}
-    return _ask(db, run_id, again, allowed=runs.RETRYABLE, actor=actor)
+    return _ask(db, run_id, again, allowed=RETRYABLE, actor=actor)
 
 
 def approve(db: Database, archive: Archive, run_id: str, *, actor: str) -> str:
@@ -56,7 +57,7 @@ def revert(db: Database, archive: Archive, run_id: str, *, through: bool = False
     if missing:
         raise RunError(f"The archive no longer holds what run {missing[0]} changed, so it cannot be undone.")
     _require_readable(archive)
-    return _ask(db, run_id, {"kind": "revert", "through": through}, allowed=runs.APPLIED, actor=actor)
+    return _ask(db, run_id, {"kind": "revert", "through": through}, allowed=APPLIED, actor=actor)
 
 
 def _require_readable(archive: Archive) -> None:

@@ -15,6 +15,7 @@ from landingzone.clock import iso, now
 from landingzone.errors import LandingZoneError
 from landingzone.landing import Landing
 from landingzone.tables import HAS_TURN, accounts, landings, runs, sources
+from processor.outcome import APPLIED, SUPERSEDABLE, Outcome
 
 
 class State(StrEnum):
@@ -29,21 +30,6 @@ class State(StrEnum):
     APPLIED = "applied"
     ARCHIVED = "archived"
     RECEIPTED = "receipted"
-
-
-class Outcome(StrEnum):
-    """How a run ended. Whatever the end, the file is archived and a receipt written."""
-
-    IMPORTED = "imported"
-    IMPORTED_WITH_REJECTS = "imported_with_rejects"
-    UNCHANGED = "unchanged"
-    HELD = "held"
-    SUPERSEDED = "superseded"
-    REJECTED = "rejected"
-    UNRECOGNISED = "unrecognised"
-    WITHDRAWN = "withdrawn"
-    FAILED = "failed"
-    REVERTED = "reverted"
 
 
 BEFORE_COMMIT = (State.CLAIMED, State.RECOGNISED, State.READ, State.VALIDATED, State.RECONCILED)
@@ -63,12 +49,6 @@ TRANSITIONS: dict[State, tuple[State, ...]] = {
 
 #: Priorities within an account, lower first: an absence is called from within the hour, a roster from tomorrow on.
 EVENTS, ROSTERS = 1, 10
-#: Ends after which an operator may ask for another attempt of the same file.
-RETRYABLE = (Outcome.FAILED, Outcome.UNRECOGNISED, Outcome.HELD, Outcome.REJECTED)
-#: Ends after which a source stands at the run's file.
-APPLIED = (Outcome.IMPORTED, Outcome.IMPORTED_WITH_REJECTS, Outcome.UNCHANGED)
-#: Ends that a newer full file of the same source makes pointless.
-SUPERSEDABLE = (Outcome.HELD, Outcome.FAILED)
 
 
 class RunError(LandingZoneError):

@@ -16,7 +16,7 @@ from landingzone.landing import moment_of
 from landingzone.notices.notice import Kind, Notice
 from landingzone.tables import accounts, notice_marks, runs, sources
 from processor import guards
-from processor.run import Outcome
+from processor.outcome import Outcome
 
 TOLD = {
     Outcome.HELD.value: Kind.HELD,

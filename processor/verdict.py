@@ -10,7 +10,7 @@ from processor import guards
 from processor.changes import Changes
 from processor.examination import Examined
 from processor.guards import Hold
-from processor.run import Outcome
+from processor.outcome import Outcome
 
 _SCHOOLS_SHOWN: Final = 5
 

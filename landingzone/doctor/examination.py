@@ -20,7 +20,8 @@ from landingzone.source import is_temporary
 from landingzone.tables import landings
 from landingzone.zone import Mark
 from processor import run as runs
-from processor.run import Outcome, Run
+from processor.outcome import Outcome
+from processor.run import Run
 from sftpd import penalty
 from sftpd.host_key import FOLDER, HostKeyError, load_host_keys
 from sftpd.lobby import network_of

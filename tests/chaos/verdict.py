@@ -12,7 +12,8 @@ from district import COLUMNS, KEYS, Upload, applied
 from landingzone.command import Installation
 from processor import account_data
 from processor import run as runs
-from processor.run import APPLIED, Outcome, Run, State
+from processor.outcome import APPLIED, Outcome
+from processor.run import Run, State
 
 _ALL = 10_000_000
 

@@ -15,7 +15,7 @@ import yaml
 from landingzone import metrics
 from landingzone.metrics import METRICS, Kind
 from landingzone.settings import StatusSettings
-from processor.run import Outcome
+from processor.outcome import Outcome
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEPLOY = REPOSITORY / "deploy"

@@ -20,7 +20,8 @@ from landingzone.feed import Feed, Field, load_catalogue
 from landingzone.metrics import METRICS
 from landingzone.settings import ENV_PREFIX, Settings
 from processor import codes, guards, integrity, receipt
-from processor.run import RETRYABLE, SUPERSEDABLE, TRANSITIONS, Outcome, State
+from processor.outcome import RETRYABLE, SUPERSEDABLE, Outcome
+from processor.run import TRANSITIONS, State
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
 WIDTH = 100

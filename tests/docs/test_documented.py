@@ -14,7 +14,8 @@ from keys.store import Refusal
 from landingzone.feed import load_catalogue
 from landingzone.settings import Settings
 from processor import codes, guards
-from processor.run import TRANSITIONS, Outcome, State
+from processor.outcome import Outcome
+from processor.run import TRANSITIONS, State
 
 PARTS = ("landingzone", "keys", "sftpd", "processor")
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}

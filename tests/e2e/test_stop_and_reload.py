@@ -14,7 +14,8 @@ import pytest
 
 from landingzone.command import Installation
 from processor import run as processor_run
-from processor.run import Outcome, Run, State
+from processor.outcome import Outcome
+from processor.run import Run, State
 from sftpd import host_key
 
 HEADER = "Student ID,First Name,Last Name,Phone,School ID\n"

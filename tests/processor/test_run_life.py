@@ -25,7 +25,8 @@ from processor import run as runs
 from processor.context import Context, owner_name
 from processor.durable import Lost
 from processor.durable_steps import durable_steps
-from processor.run import APPLIED, BEFORE_COMMIT, EVENTS, RETRYABLE, ROSTERS, TRANSITIONS, Outcome, RunError, State
+from processor.outcome import APPLIED, RETRYABLE, Outcome
+from processor.run import BEFORE_COMMIT, EVENTS, ROSTERS, TRANSITIONS, RunError, State
 
 EXAMPLES, STEPS = 12, 20
 LONG = 16.0

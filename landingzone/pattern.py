@@ -15,8 +15,8 @@ from landingzone.landing import NameRefused, check_name
 _KINDS, _PACKED = ("csv", "txt", "tsv", "xlsx", "xlsm", "xls"), ("gz", "zip", "zst")
 _CSV_ENDING = rf"\.(?:(?:{'|'.join(_KINDS)})(?:\.(?:{'|'.join(_PACKED)}))?|zip)"
 #: 20260131, 2026-01-31, 01-31-2026, 013126, with -, _ or . between the parts.
-_DATE = r"(?:[0-9]{4}[-_.]?[0-9]{2}[-_.]?[0-9]{2}|[0-9]{2}[-_.]?[0-9]{2}[-_.]?[0-9]{4}|[0-9]{6})"
-_SCHOOL = r"(?P<school>[0-9a-z][0-9a-z-]*)"
+DATE = r"(?:[0-9]{4}[-_.]?[0-9]{2}[-_.]?[0-9]{2}|[0-9]{2}[-_.]?[0-9]{2}[-_.]?[0-9]{4}|[0-9]{6})"
+SCHOOL = r"(?P<school>[0-9a-z][0-9a-z-]*)"
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _TEMPORARY = re.compile(
     r"\..+|.+\.(filepart|part|partial|tmp|temp|upload|uploading|crdownload|download|swp)|.+~|\$.+|~.+",
@@ -99,7 +99,7 @@ def check_pattern(text: str) -> Pattern:
 def _compile(text: str) -> re.Pattern[str]:
     stem = re.sub(r"\.csv$", "", text, flags=re.IGNORECASE)
     parts = re.split(r"(\{date\}|\{school\})", stem)
-    places = {"{date}": _DATE, "{school}": _SCHOOL}
+    places = {"{date}": DATE, "{school}": SCHOOL}
     body = "".join(places.get(part) or re.escape(part) for part in parts)
     return re.compile(body + ("" if stem == text else _CSV_ENDING), re.IGNORECASE)
 

@@ -18,7 +18,7 @@ from landingzone.kept_mapping import KeptMapping
 from processor import mapping
 from processor.columns import notes as column_notes
 from processor.pipeline import ahead, behind
-from processor.reading import Batch, OpenedFile, UnreadableFile, open_file
+from processor.reading import Batch, Limits, OpenedFile, UnreadableFile, open_file
 from processor.records import Records
 from processor.reject_file import RejectFile
 from processor.report import REJECTS_SHOWN, Report
@@ -97,6 +97,7 @@ def examine(
     effective_date: dt.date | None = None,
     rejects_to: Path | None = None,
     on_rows: OnRows | None = None,
+    limits: Limits | None = None,
 ) -> Examined:
     """Read and validate a whole file.
 
@@ -110,13 +111,14 @@ def examine(
         rejects_to: where the reject file goes; it is made only if a row is rejected.
         on_rows: takes the rows batch by batch, so that memory does not grow with the file (but for the keys). It is
             called in a thread, while the next batch is checked and the one after that is read.
+        limits: bounds of what is read.
 
     Raises UnreadableFile if the file as a whole cannot be read; its message is for the customer.
     """
     has_header = partial(mapping.looks_like_header, feed, kept=kept)
     widths = kept.widths or None if kept else None
     with (
-        open_file(path, name=name, has_header=has_header, widths=widths) as opened,
+        open_file(path, name=name, has_header=has_header, widths=widths, limits=limits) as opened,
         contextlib.ExitStack() as held,
     ):
         columns = mapping.resolve(feed, opened.header, opened.width, kept)

@@ -19,20 +19,22 @@ def open_file(
     has_header: Callable[[tuple[str, ...]], bool],
     limits: Limits | None = None,
     widths: Sequence[int] | None = None,
+    sheet: str = "",
 ) -> OpenedFile:
     """Look at a file and be ready to read its rows; use it as a context manager.
 
     `has_header` gets the trimmed fields of the first record and says whether they are column names. The whole file
     is read once to know its encoding and that it unpacks to its end; rows come by `OpenedFile.batches()`.
 
-    `widths` (characters a column) are declared for files with columns of fixed width; a workbook ignores them.
+    `widths` (characters a column) are declared for files with columns of fixed width; a workbook ignores them. `sheet`
+    names the sheet of a workbook; by default it is looked for.
 
     Raises UnreadableFile if the file as a whole cannot be read; its message is for the customer.
     """
     limits = limits or Limits()
     container: Container = look_at(path, limits)
     if container.kind is Kind.WORKBOOK:
-        return open_spreadsheet(container, has_header=has_header, limits=limits)
+        return open_spreadsheet(container, has_header=has_header, limits=limits, sheet=sheet)
     opened: OpenedFile
     if widths is None:
         opened = open_delimited(container, has_header=has_header, limits=limits)

@@ -91,8 +91,11 @@ class SpreadsheetFile(OpenedFile):
         return self._count(Batch(frame, tuple(damaged)))
 
 
-def open_spreadsheet(container: Container, *, has_header: HasHeader, limits: Limits) -> SpreadsheetFile:
-    """Open a workbook: the first visible sheet whose first row is a header of the feed, else the first with content.
+def open_spreadsheet(
+    container: Container, *, has_header: HasHeader, limits: Limits, sheet: str = ""
+) -> SpreadsheetFile:
+    """Open a workbook: the sheet of that name, else the first visible one whose first row is a header of the feed, else
+    the first with content.
 
     Raises UnreadableFile.
     """
@@ -105,16 +108,16 @@ def open_spreadsheet(container: Container, *, has_header: HasHeader, limits: Lim
         sheets = [
             workbook.get_sheet_by_name(each.name)
             for each in workbook.sheets_metadata
-            if each.visible is SheetVisibleEnum.Visible
+            if (each.name == sheet if sheet else each.visible is SheetVisibleEnum.Visible)
         ]
     except PasswordError as error:
         raise UnreadableFile("archive_encrypted") from error
     except (CalamineError, OSError, ValueError) as error:
         raise UnreadableFile("spreadsheet_unreadable") from error
-    filled = [sheet for sheet in sheets if sheet.start is not None]
+    filled = [each for each in sheets if each.start is not None]
     if not filled:
         raise UnreadableFile("empty_file")
-    fitting = [sheet for sheet in filled if _has_header_in(sheet, has_header)]
+    fitting = [each for each in filled if _has_header_in(each, has_header)]
     opened = SpreadsheetFile(workbook, (fitting or filled)[0], has_header=has_header, limits=limits)
     if len(filled) > 1:
         opened._note("spreadsheet_sheets")  # noqa: SLF001 - within the package

@@ -1,8 +1,8 @@
 """Rows of a database through ODBC: streamed, as text, over a connection that cannot write.
 
-Everything is fetched as the text that the driver makes of it, so that neither leading zeros nor digits are lost, whatever
-the driver thinks a column is; only dates, times and `.0` are then put into the form that the files have. A value that is
-longer than the buffer is an error of the driver, never cut.
+Everything is fetched as the text that the driver makes of it, so that neither leading zeros nor digits are lost,
+whatever the driver thinks a column is; only dates, times and `.0` are then put into the form that the files have. A
+value that is longer than the buffer is an error of the driver, never cut.
 """
 
 import contextlib

@@ -85,6 +85,7 @@ class SourceSettings(_Table):
     mapping: dict[str, str] = Field(
         {}, description="Columns that bear other names: that name on the left, the feed's field on the right."
     )
+    may_be_empty: bool = Field(False, description="Whether a file without rows is sent, such as absences of nobody.")
     wait_minutes: float = Field(
         10, ge=0, le=600, description="How long a file that is still being written is waited for."
     )

@@ -35,7 +35,7 @@ def of_view(view: str) -> str:
     """
     if not _VIEW.fullmatch(view):
         raise SettingsError(f"view = {view!r} is no plain name such as exports.students; write a query for it.")
-    return f"SELECT * FROM {view}"
+    return f"SELECT * FROM {view}"  # noqa: S608 - a plain name, of the district's own settings
 
 
 def checked(query: str) -> str:

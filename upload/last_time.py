@@ -1,0 +1,148 @@
+"""What was sent last time, as hashes and counts: no data. One file for each source, readable by its owner only."""
+
+import contextlib
+import io
+import json
+import os
+import statistics
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from processor.hashing import VERSION, Hasher
+from processor.records import Records
+
+Hashes = npt.NDArray[np.uint64]
+
+_KEPT_COUNTS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The rows of one feed that a file lists: of each the hash of its key and of all its values, by rising key."""
+
+    keys: Hashes
+    rows: Hashes
+
+    @property
+    def count(self) -> int:
+        """How many."""
+        return len(self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What a file lists otherwise than the one before it, by key."""
+
+    added: int
+    changed: int
+    gone: int
+    same: int
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What was sent, of one source.
+
+    Attributes:
+        when: ISO 8601, UTC.
+        sha256: of the file.
+        rows: data rows of the last files, the newest last.
+        header: of the file; None if it had none.
+        listed: by feed.
+    """
+
+    when: str
+    sha256: str
+    rows: tuple[int, ...]
+    header: tuple[str, ...] | None
+    listed: Mapping[str, Listed] = field(repr=False)
+
+    @property
+    def usual_rows(self) -> int:
+        """The median of what the last files had."""
+        return int(statistics.median(self.rows))
+
+
+class Lister:
+    """Collects what a file lists, batch by batch (see `processor.examination.OnRows`)."""
+
+    def __init__(self) -> None:
+        self._hashers: dict[str, Hasher] = {}
+        self._found: dict[str, list[tuple[Hashes, Hashes]]] = {}
+
+    def add(self, records: Records) -> None:
+        """Take in a batch's rows of one feed."""
+        name = records.feed.name
+        hasher = self._hashers.setdefault(name, Hasher(records.feed.field_names, records.feed.key))
+        hashes = hasher.rows(records.rows)
+        self._found.setdefault(name, []).append((hashes.key, hashes.row))
+
+    def listed(self) -> dict[str, Listed]:
+        """What was collected; of two rows of one key the first."""
+        made = {}
+        for name, found in self._found.items():
+            keys, at = np.unique(np.concatenate([keys for keys, _ in found]), return_index=True)
+            made[name] = Listed(keys, np.concatenate([rows for _, rows in found])[at])
+        return made
+
+
+def compare(before: Listed, after: Listed) -> Difference:
+    """What differs, by key.
+
+    >>> one = Listed(np.array([1, 2, 3], dtype=np.uint64), np.array([10, 20, 30], dtype=np.uint64))
+    >>> two = Listed(np.array([2, 3, 4], dtype=np.uint64), np.array([20, 31, 40], dtype=np.uint64))
+    >>> compare(one, two)
+    Difference(added=1, changed=1, gone=1, same=1)
+    """
+    _, old, new = np.intersect1d(before.keys, after.keys, assume_unique=True, return_indices=True)
+    same = int((before.rows[old] == after.rows[new]).sum())
+    return Difference(after.count - len(new), len(new) - same, before.count - len(old), same)
+
+
+def load(folder: Path, source: str) -> Sent | None:
+    """What was sent last time; None if nothing was, or if what is kept cannot be read or compared any more."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        with np.load(_path(folder, source), allow_pickle=False) as kept:
+            about: dict[str, Any] = json.loads(kept["about"].tobytes())
+            comparable = about["version"] == VERSION
+            feeds: Sequence[str] = about["feeds"] if comparable else ()
+            listed = {name: Listed(kept[f"{name}.keys"], kept[f"{name}.rows"]) for name in feeds}
+        header = tuple(about["header"]) if about["header"] is not None else None
+        return Sent(about["when"], about["sha256"], tuple(about["rows"]), header, listed)
+    return None
+
+
+def save(folder: Path, source: str, sent: Sent, before: Sent | None) -> None:
+    """Keep what was sent, in place of what was before."""
+    rows = [*(before.rows if before else ()), *sent.rows][-_KEPT_COUNTS:]
+    about = {name: value for name, value in asdict(_without_hashes(sent)).items() if name != "listed"}
+    about |= {"rows": rows, "version": VERSION, "feeds": list(sent.listed)}
+    arrays: dict[str, npt.NDArray[Any]] = {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
+    for name, one in sent.listed.items():
+        arrays |= {f"{name}.keys": one.keys, f"{name}.rows": one.rows}
+    packed = io.BytesIO()
+    np.savez(packed, allow_pickle=False, **arrays)
+    path = _path(folder, source)
+    making = path.with_suffix(".new")
+    making.unlink(missing_ok=True)
+    with os.fdopen(
+        os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600), "wb"
+    ) as f:
+        f.write(packed.getbuffer())
+        f.flush()
+        os.fsync(f.fileno())
+    making.replace(path)
+
+
+def _without_hashes(sent: Sent) -> Sent:
+    return Sent(sent.when, sent.sha256, sent.rows, sent.header, {})
+
+
+def _path(folder: Path, source: str) -> Path:
+    return folder / f"{source}.npz"

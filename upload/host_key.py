@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import paramiko
 
 from upload.errors import UploadError
-from upload.outcome import ExitCode
+from upload.outcome import Ending
 
 SSH_PORT = 22
 ALGORITHMS = {
@@ -23,13 +23,13 @@ _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}=?")
 class PinRefused(UploadError):
     """This is neither a fingerprint (SHA256:...) nor a line of known_hosts."""
 
-    exit_code = ExitCode.WRONG_SETTINGS
+    exit_code = Ending.WRONG_SETTINGS
 
 
 class HostKeyChanged(UploadError):
     """The server shows a host key that is not the pinned one."""
 
-    exit_code = ExitCode.HOST_KEY_CHANGED
+    exit_code = Ending.HOST_KEY_CHANGED
 
 
 def fingerprint(key: paramiko.PKey) -> str:

@@ -19,6 +19,8 @@ class Ending(IntEnum):
     """Delivered; the vendor has to look at it first. Nothing was changed there."""
     REJECTED = 12
     """Delivered; the file cannot be used. Nothing was changed there."""
+    MISCOUNTED = 13
+    """Delivered and imported, but the vendor read another number of rows than was sent: tell them."""
     NOT_DELIVERED = 20
     """The file could not be extracted or did not arrive whole. Nothing was changed there."""
     NO_RECEIPT = 21
@@ -27,17 +29,21 @@ class Ending(IntEnum):
     """The check refused to send: the file is clearly broken. `--send-anyway` sends it all the same."""
     ANOTHER_RUN = 23
     """Another run is under way in this folder. Nothing was done."""
+    HOST_KEY_CHANGED = 24
+    """The server is not the one that is pinned. Nothing was sent, and nothing will be until somebody has asked."""
 
 
 _FROM_BEST_TO_WORST = (
     Ending.IMPORTED,
     Ending.IMPORTED_WITH_REJECTS,
+    Ending.MISCOUNTED,
     Ending.NO_RECEIPT,
     Ending.HELD,
     Ending.REJECTED,
     Ending.REFUSED,
     Ending.NOT_DELIVERED,
     Ending.ANOTHER_RUN,
+    Ending.HOST_KEY_CHANGED,
     Ending.WRONG_SETTINGS,
     Ending.FAILED,
 )

@@ -23,7 +23,6 @@ from paramiko.sftp import (
     SFTP_EOF,
     SFTP_FLAG_CREATE,
     SFTP_FLAG_READ,
-    SFTP_FLAG_TRUNC,
     SFTP_FLAG_WRITE,
     SFTP_NO_SUCH_FILE,
     SFTP_OK,
@@ -82,31 +81,16 @@ class _Answers:
 class Session(paramiko.SFTPClient):  # type: ignore[misc] # paramiko ships no types
     """One SFTP session. Everything raises Refused for the server's no, and what paramiko raises for a broken line."""
 
-    def size(self, path: str) -> int | None:
-        """Bytes of a file; None if there is none of that name."""
-        try:
-            return self.stat(path).st_size or 0
-        except Refused as refused:
-            if refused.missing:
-                return None
-            raise
+    def reopen(self, path: str, *, create: bool) -> tuple[bytes, int] | None:
+        """Open what was begun, for reading and writing: the handle and the size; None if there is none of that name.
 
-    def begin(self, path: str) -> bytes:
-        """Open a new file for writing, in place of what bears that name; the handle."""
-        return self._open(path, SFTP_FLAG_WRITE | SFTP_FLAG_CREATE | SFTP_FLAG_TRUNC)
+        With `create` a new one is begun where there is none, or it cannot be gone on with.
+        """
+        return self._opened(path, SFTP_FLAG_READ | SFTP_FLAG_WRITE | (SFTP_FLAG_CREATE if create else 0))
 
-    def reopen(self, path: str) -> tuple[bytes, int] | None:
-        """Open what was begun, for reading and writing: the handle and the size; None if there is none of that name."""
-        try:
-            handle = self._open(path, SFTP_FLAG_READ | SFTP_FLAG_WRITE)
-        except Refused as refused:
-            if refused.missing:
-                return None
-            raise
-        kind, message = self._request(CMD_FSTAT, handle)
-        if kind != CMD_ATTRS:
-            raise paramiko.SFTPError("The server did not answer with attributes.")
-        return handle, paramiko.SFTPAttributes._from_msg(message).st_size or 0  # noqa: SLF001 - paramiko's only way
+    def look_into(self, path: str) -> tuple[bytes, int] | None:
+        """Open a file for reading: the handle and the size; None if there is none of that name."""
+        return self._opened(path, SFTP_FLAG_READ)
 
     def cut(self, handle: bytes, size: int) -> None:
         """Cut an open file to that many bytes."""
@@ -157,11 +141,20 @@ class Session(paramiko.SFTPClient):  # type: ignore[misc] # paramiko ships no ty
                 return
             yield data
 
-    def _open(self, path: str, flags: int) -> bytes:
-        kind, message = self._request(CMD_OPEN, path.encode(), flags, paramiko.SFTPAttributes())
+    def _opened(self, path: str, flags: int) -> tuple[bytes, int] | None:
+        try:
+            kind, message = self._request(CMD_OPEN, path.encode(), flags, paramiko.SFTPAttributes())
+        except Refused as refused:
+            if refused.missing:
+                return None
+            raise
         if kind != CMD_HANDLE:
             raise paramiko.SFTPError("The server did not answer with a handle.")
-        return bytes(message.get_binary())
+        handle = bytes(message.get_binary())
+        kind, message = self._request(CMD_FSTAT, handle)
+        if kind != CMD_ATTRS:
+            raise paramiko.SFTPError("The server did not answer with attributes.")
+        return handle, paramiko.SFTPAttributes._from_msg(message).st_size or 0  # noqa: SLF001 - paramiko's only way
 
     def _confirm(self, answers: _Answers, waiting: deque[tuple[int, int]], moved: Moved) -> None:
         """Take in one answer, and tell what is confirmed by it: answers to writes may come in any order."""

@@ -163,7 +163,7 @@ class Connection:
 
     def session(self) -> Session:
         """A new SFTP session."""
-        session = Session.from_transport(self._transport)
+        session: Session | None = Session.from_transport(self._transport)
         if session is None:
             raise paramiko.SSHException("The server opens no SFTP session.")
         return session

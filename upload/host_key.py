@@ -103,18 +103,20 @@ class Pins:
         pinned = "".join(f"\n  pinned: {one}" for one in sorted(self.fingerprints))
         seen = "".join(f"\n  shown:  {fingerprint(key)} ({key.get_name()})" for key in shown)
         return HostKeyChanged(
-            f"The host key of {host_name(self.host, self.port)} is not the one that is pinned. Nothing was sent.{pinned}"
+            f"The host key of {host_name(self.host, self.port)} is not the pinned one. Nothing was sent.{pinned}"
             f"{seen or chr(10) + '  shown:  none of a kind that is known here'}\n"
             "Either the server has a new key, or somebody stands between you and it. Ask whoever gave you the account, "
-            "by telephone and not by answering a mail, for the fingerprint of the host key. Only if it is the one shown, "
-            "replace host_keys in the settings: `landingzone-upload init --repin` does that."
+            "by telephone and not by answering a mail, for the fingerprint of the host key. Only if it is the one "
+            "shown, replace host_keys in the settings: `landingzone-upload init --repin` does that."
         )
 
 
 def _line(entry: str) -> Iterator[tuple[str, paramiko.PKey]]:
     """Each name of a line of known_hosts with its key. Raises PinRefused."""
     if entry.startswith("@"):
-        raise PinRefused(f"Lines with {entry.split()[0]} are not understood in host_keys: give the host key itself.")
+        raise PinRefused(
+            f"Lines with {entry.split(maxsplit=1)[0]} are not understood in host_keys: give the host key itself."
+        )
     try:
         parsed = paramiko.hostkeys.HostKeyEntry.from_line(entry)
     except (paramiko.hostkeys.InvalidHostKey, paramiko.SSHException, ValueError):

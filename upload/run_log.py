@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from landingzone.clock import iso, now
 
@@ -36,10 +37,12 @@ class RunLog:
         line = {"time": iso(now()), "event": event, **values}
         self._file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
 
-    def __enter__(self) -> "RunLog":
+    def __enter__(self) -> Self:
+        """Itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Close it; an error that nobody has expected is noted first."""
         if error is not None and kind is not None and not issubclass(kind, SystemExit):
             # the text of an unexpected error may hold a value of the data: its kind and places say enough
             self("run.broken", error=kind.__name__, at=_places(at))

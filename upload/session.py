@@ -55,7 +55,7 @@ class Refused(UploadError):
     @property
     def missing(self) -> bool:
         """There is no such file."""
-        return self.code == SFTP_NO_SUCH_FILE
+        return bool(self.code == SFTP_NO_SUCH_FILE)
 
     @property
     def final(self) -> bool:
@@ -189,7 +189,7 @@ class Session(paramiko.SFTPClient):  # type: ignore[misc] # paramiko ships no ty
         while any(number not in answers.by_number for number, _, _ in waiting):
             self._read_response()
 
-    def _convert_status(self, message: paramiko.Message) -> None:  # noqa: PLR6301 - stands in for paramiko's
+    def _convert_status(self, message: paramiko.Message) -> None:
         """paramiko's, with the server's code and words kept."""
         code, text = message.get_int(), message.get_text()
         if code == SFTP_OK:

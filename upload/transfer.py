@@ -30,7 +30,7 @@ class NotDelivered(UploadError):
     exit_code = Ending.NOT_DELIVERED
 
 
-class _TryAgain(Exception):  # noqa: N818 - no error: a reason
+class _TryAgain(Exception):
     """This attempt has failed; another may not."""
 
 
@@ -83,7 +83,7 @@ def deliver(parcel: Parcel, line: Line, note: Note, progress: Progress) -> None:
     raise NotDelivered(f"{parcel.name} did not arrive within the deadline. Last: {why}")
 
 
-class _Moved(Exception):  # noqa: N818 - no error: a reason
+class _Moved(Exception):
     """The attempt has failed, but not before more had arrived."""
 
 

@@ -5,7 +5,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ MakeUploader = Callable[..., Uploader]
 
 
 @pytest.fixture
-def make_uploader(root: Path, account: str, make_account: Callable[..., Path], tmp_path: Path) -> Iterator[MakeUploader]:
+def make_uploader(root: Path, account: str, make_account: Callable[..., Path], tmp_path: Path) -> MakeUploader:
     """Makes a district's folder; its account is made with it."""
 
     def make(service: Any, name: str = account, *, port: int = 0, key: Path | None = None) -> Uploader:
@@ -103,7 +103,7 @@ def make_uploader(root: Path, account: str, make_account: Callable[..., Path], t
         lines = [line.replace("127.0.0.1 ", f"[127.0.0.1]:{at} ", 1) for line in keys]
         return Uploader(tmp_path / f"upload-{name}", at, name, key or make_account(name), lines)
 
-    yield make
+    return make
 
 
 @pytest.fixture

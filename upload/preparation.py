@@ -29,7 +29,7 @@ from upload.last_time import Difference, Sent
 from upload.outgoing import Outgoing
 from upload.settings import SourceSettings, resolved
 
-LIMITS: Final = Limits(batch_bytes=2 * 1024 * 1024)
+LIMITS: Final = Limits(batch_bytes=512 * 1024)
 """A district's machine has other things to do with its memory."""
 _TRIES: Final = 5
 """How often a file is read because it has changed under the reading."""

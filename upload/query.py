@@ -21,14 +21,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from arrow_odbc import BatchReader, Connection
 
-_POSTGRESQL: Final = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
-_READ_ONLY: Final = (_POSTGRESQL, "SET SESSION TRANSACTION READ ONLY", "PRAGMA query_only = ON")
-"""How PostgreSQL, MySQL and MariaDB, and SQLite are told that a session writes nothing; others have no such words."""
-_CURSOR: Final = ";UseDeclareFetch=1;Fetch=5000"
-"""PostgreSQL's driver would otherwise fetch everything into memory."""
+_READ_ONLY: Final = {
+    "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY": "UseDeclareFetch=1;Fetch=5000",
+    "SET SESSION TRANSACTION READ ONLY": "",
+    "PRAGMA query_only = ON": "StepAPI=1",
+}
+"""How PostgreSQL, MySQL and MariaDB, and SQLite are told that a session writes nothing (others have no such words), and
+what makes the driver stream, which would otherwise hold all rows in memory."""
 _TEXT_BYTES: Final = 16 * 1024
-_BUFFER_BYTES: Final = 8 * 1024 * 1024
-_ROWS_AT_ONCE: Final = 20_000
+_BUFFER_BYTES: Final = 4 * 1024 * 1024
+_ROWS_AT_ONCE: Final = 10_000
 _LOGIN_SECONDS: Final = 30
 _DATE: Final = r"^(\d{4})-(\d{2})-(\d{2})$"
 _MOMENT: Final = r"^(\d{4})-(\d{2})-(\d{2})[ T](\d{2}:\d{2}:\d{2})(?:\.\d+)?$"
@@ -86,11 +88,11 @@ def ask(source: SourceSettings) -> Answer:
     """Ask a source's query. Raises SettingsError if it may not be asked, NotExtracted if the database refuses."""
     asked = statement.of_view(source.view) if source.view else statement.checked(source.query)
     connection = source.connection if "=" in source.connection else f"DSN={source.connection}"
+    connection = connection.rstrip("; ") + ";"  # the password is put behind it as it is
     secret = password(source)
-    opened, accepted = _connect(connection, secret)
-    if accepted == _POSTGRESQL:
-        del opened
-        opened, _ = _connect(connection + _CURSOR, secret)
+    opened, streaming = _connect(connection, secret)
+    if streaming:
+        opened, _ = _connect(f"{connection}{streaming};", secret)
     kinds: list[str] = []
     header: list[str] = []
 
@@ -128,8 +130,8 @@ def _kind(column: "pa.Field") -> str:
     return "number" if of.is_floating(kind) or of.is_decimal(kind) else "text"
 
 
-def _connect(connection: str, secret: str | None) -> tuple["Connection", str | None]:
-    """A connection that is told to write nothing, and the words that its database understood."""
+def _connect(connection: str, secret: str | None) -> tuple["Connection", str]:
+    """A connection that is told to write nothing, and what its driver needs to stream."""
     try:
         import arrow_odbc  # noqa: PLC0415 - of the extra `odbc`
     except (ImportError, OSError):
@@ -138,11 +140,11 @@ def _connect(connection: str, secret: str | None) -> tuple["Connection", str | N
         ) from None
     with _told("The database cannot be reached", secret):
         opened = arrow_odbc.connect(connection, password=secret, login_timeout_sec=_LOGIN_SECONDS)
-    for words in _READ_ONLY:
+    for words, streaming in _READ_ONLY.items():
         with contextlib.suppress(arrow_odbc.Error):
             opened.read_arrow_batches(words)
-            return opened, words
-    return opened, None
+            return opened, streaming
+    return opened, ""
 
 
 @contextlib.contextmanager

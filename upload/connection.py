@@ -217,19 +217,24 @@ def connect(way: Way, note: Note) -> Connection:
     raise way.pins.changed(shown)
 
 
-def shown_key(server: ServerSettings, patience: Patience) -> paramiko.PKey:
-    """The host key that a server shows to whoever asks: nothing is sent, nothing is believed. Raises ConnectionLost."""
+def shown_key(server: ServerSettings, patience: Patience, algorithms: tuple[str, ...] = ()) -> paramiko.PKey | None:
+    """The host key that a server shows to whoever asks: nothing is sent, nothing is believed.
+
+    With `algorithms` the key of that kind, None if it has none. Raises ConnectionLost.
+    """
     way = Way(server, Pins(server.host, server.port, frozenset()), None, patience)
-    for algorithms in way.pins.attempts():
+    for kind in (algorithms,) if algorithms else way.pins.attempts():
         connection = _open(way)
         try:
-            return connection.start(algorithms)
+            return connection.start(kind)
         except paramiko.ssh_exception.IncompatiblePeer:
             continue
         except BROKEN as error:
             raise ConnectionLost(f"The connection broke: {connection.why(error)}.") from error
         finally:
             connection.close()
+    if algorithms:
+        return None
     raise ConnectionLost("The server has no host key of a kind that is known here.")
 
 

@@ -123,7 +123,7 @@ class Awaited:
             try:
                 session = line.session()
                 try:
-                    found = list(self._look(session))
+                    self._look(session, found)
                 except Refused as refused:
                     self._note("receipts.refused", why=str(refused))
                 except BROKEN as error:
@@ -145,7 +145,8 @@ class Awaited:
         """A receipt that says that the vendor's side has failed and tries again."""
         return self._failed.get(parcel.name)
 
-    def _look(self, session: Session) -> Iterator[tuple[Parcel, Receipt]]:
+    def _look(self, session: Session, found: list[tuple[Parcel, Receipt]]) -> None:
+        """Add what has come to what was found: what stands there counts, also if the line breaks in the middle."""
         for landing_id, name in sorted(_listed(session)):
             parcel = self._open.get(name)
             if parcel is None or landing_id <= self._before.get(name, "") or landing_id in self._strange:
@@ -159,7 +160,7 @@ class Awaited:
             else:
                 del self._open[name]
                 self._failed.pop(name, None)
-                yield parcel, receipt
+                found.append((parcel, receipt))
 
 
 def _listed(session: Session) -> Iterator[tuple[str, str]]:

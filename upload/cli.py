@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from landingzone.errors import LandingZoneError
-from upload import check_cli, init_cli, run_cli, sources_cli
+from upload import check_cli, init_cli, run_cli, schedule_cli, sources_cli
 from upload.command import Setup
 
 app = typer.Typer(
@@ -35,7 +35,7 @@ def _main(
     context.obj = Setup.given(folder)
 
 
-for part in (check_cli, init_cli, run_cli, sources_cli):
+for part in (check_cli, init_cli, run_cli, schedule_cli, sources_cli):
     part.mount(app)
 
 

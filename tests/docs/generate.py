@@ -1,12 +1,16 @@
-"""Generates docs/reference from what the code declares: feeds, settings, commands, codes, outcomes and states, metrics.
+"""Generates docs/reference from what the code declares: feeds, settings, commands, codes, outcomes and states, metrics,
+and the same of the upload utility.
 
 `make docs` runs it. The output depends on nothing but the code: fixed width, no colours, defaults as declared.
 It stands among the tests because it needs every part, which no part may import (the arrows of the design).
 """
 
+import ast
+import inspect
 import re
 from collections.abc import Iterable, Iterator
 from enum import Enum
+from itertools import pairwise
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin
@@ -22,6 +26,9 @@ from landingzone.settings import ENV_PREFIX, Settings
 from processor import codes, guards, integrity, receipt
 from processor.outcome import RETRYABLE, SUPERSEDABLE, Outcome
 from processor.run import TRANSITIONS, State
+from upload.cli import app as upload_app
+from upload.outcome import Ending
+from upload.settings import ServerSettings, SourceSettings
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
 WIDTH = 100
@@ -37,6 +44,7 @@ def pages() -> dict[str, str]:
         "codes.md": codes_page(),
         "metrics.md": metrics_page(),
         "runs.md": runs_page(),
+        "upload.md": upload_page(),
     }
     return {name: "\n".join([_MADE, "", *lines]).rstrip() + "\n" for name, lines in made.items()}
 
@@ -139,7 +147,9 @@ def _type(annotation: Any) -> str:
         return " or ".join(f"`{value}`" for value in get_args(annotation))
     if isinstance(annotation, UnionType):
         return " or ".join(_type(each) for each in get_args(annotation) if each is not NoneType)
-    names = {int: "whole number", float: "number", str: "text", Path: "folder"}
+    if get_origin(annotation) is tuple:
+        return f"list of {_type(get_args(annotation)[0])}"
+    names = {bool: "`true` or `false`", int: "whole number", float: "number", str: "text", Path: "folder"}
     return names.get(annotation, "table")
 
 
@@ -147,6 +157,10 @@ def _toml(value: Any) -> str:
     match value:
         case str() | Path():
             return f'"{value}"'
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return f"[{', '.join(_toml(one) for one in value)}]"
         case _:
             return str(value)
 
@@ -168,13 +182,13 @@ def commands_page() -> Iterator[str]:
 
 def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command and group of commands: the words that call it, and click's object for it."""
+    yield from _below(("landingzone",), typer.main.get_command(app))
 
-    def below(path: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
-        yield path, command
-        for name, inner in getattr(command, "commands", {}).items():
-            yield from below((*path, name), inner)
 
-    yield from below(("landingzone",), typer.main.get_command(app))
+def _below(path: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _below((*path, name), inner)
 
 
 def _help(path: tuple[str, ...], command: Any) -> str:
@@ -264,6 +278,63 @@ def metrics_page() -> Iterator[str]:
         (f"`{one.full_name}`", one.kind.value, _names(one.labels), ", ".join(one.parts), one.said) for one in METRICS
     )
     yield from _table(columns, rows)
+
+
+# The upload utility
+
+
+def upload_page() -> Iterator[str]:
+    """Exit codes, settings and commands of `landingzone-upload`."""
+    yield from (
+        "# landingzone-upload",
+        "",
+        "[The guide](../upload.md) says how they are used.",
+        "",
+        "## Exit codes",
+        "",
+    )
+    yield "Of several sources the worst one's is given."
+    yield ""
+    said = enum_texts(Ending)
+    yield from _table(
+        ("Code", "Name", "Means"), ((f"`{one.value}`", f"`{one.name}`", said[one.name]) for one in Ending)
+    )
+    yield from ("", "## Settings", "", "In `landingzone-upload.toml`. A key that is not listed here is refused.")
+    for heading, model in UPLOAD_TABLES.items():
+        yield from ("", f"### {heading}", "", model.__doc__ or "", "")
+        rows = (
+            (
+                f"`{name}`",
+                _what_may_be(info),
+                "(has to be given)" if info.is_required() else f"`{_toml(info.get_default())}`",
+                info.description or "",
+            )
+            for name, info in model.model_fields.items()
+        )
+        yield from _table(("Setting", "May be", "Default", "Meaning"), rows)
+    yield from ("", "`[feeds.*]` declares feeds of the vendor's own, as the vendor declares them.", "", "## Commands")
+    for path, command in upload_commands():
+        if getattr(command, "commands", None) and len(path) > 1:
+            continue
+        yield from ("", f"### {' '.join(path)}", "", "```text", *_help(path, command).splitlines(), "```")
+
+
+UPLOAD_TABLES: dict[str, type[BaseModel]] = {"[server]": ServerSettings, "[[source]]": SourceSettings}
+
+
+def upload_commands() -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command and group of commands of `landingzone-upload`."""
+    yield from _below(("landingzone-upload",), typer.main.get_command(upload_app))
+
+
+def enum_texts(kind: type[Enum]) -> dict[str, str]:
+    """What stands below each member of an enum."""
+    (body,) = (node.body for node in ast.parse(inspect.getsource(kind)).body if isinstance(node, ast.ClassDef))
+    return {
+        ast.unparse(member.targets[0]): " ".join(str(ast.literal_eval(said.value)).split())
+        for member, said in pairwise(body)
+        if isinstance(member, ast.Assign) and isinstance(said, ast.Expr)
+    }
 
 
 # Writing

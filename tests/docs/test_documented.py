@@ -16,6 +16,9 @@ from landingzone.settings import Settings
 from processor import codes, guards
 from processor.outcome import Outcome
 from processor.run import TRANSITIONS, State
+from upload import statement
+from upload.outcome import Ending
+from upload.settings import parse_settings
 
 PARTS = ("landingzone", "keys", "sftpd", "processor")
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
@@ -141,6 +144,29 @@ def test_every_command_is_documented(generate: Any, documents: dict[str, str]) -
     assert [name for name in leaves if f"## {name}\n" not in reference] == []
 
 
+def test_every_command_and_setting_of_the_upload_utility_is_documented(generate: Any, document: MakeDocument) -> None:
+    guide, reference = " ".join(document("docs/upload.md").split()), document("docs/reference/upload.md")
+    leaves = [" ".join(path) for path, command in generate.upload_commands() if not getattr(command, "commands", None)]
+    assert [name for name in leaves if not re.search(rf"`?{name}\b", guide)] == []
+    assert [name for name in leaves if f"### {name}\n" not in reference] == []
+    for heading, model in generate.UPLOAD_TABLES.items():
+        assert set(model.model_fields) == set(reference.section(heading).first_cells())
+        assert [name for name in model.model_fields if f"`{name}`" not in guide and f"\n{name} =" not in guide] != [""]
+    assert set(generate.enum_texts(Ending)) == {one.name for one in Ending}
+    for one in Ending:
+        assert f"| `{one.value}` |" in document("docs/upload.md").section("What became of it")
+
+
+def test_the_sources_in_the_guide_of_the_upload_utility_can_be_used(document: MakeDocument) -> None:
+    server = f'[server]\nhost = "h"\naccount = "a"\nhost_keys = ["SHA256:{"x" * 43}"]\n'
+    settings = parse_settings(server + "".join(document("docs/upload.md").fences("toml")))
+    assert len(settings.source) > 5
+    catalogue = load_catalogue()
+    for source in settings.source:
+        assert set(source.mapping.values()) <= set(catalogue[source.feed].column_names)
+        assert not source.query or statement.checked(source.query)
+
+
 def test_the_table_of_transitions_in_the_design_is_that_of_the_code(document: MakeDocument) -> None:
     section = document("docs/design.md").section("Runs")
     rows = re.findall(r"^\| `(\w+)` \| ((?:`\w+`(?:, )?)+) \|$", section, re.MULTILINE)
@@ -162,18 +188,18 @@ def test_the_account_data_in_the_design_is_that_of_the_code(document: MakeDocume
 def test_every_command_line_in_the_documents_can_be_typed(
     generate: Any, documents: dict[str, str], document: MakeDocument
 ) -> None:
-    known = dict(generate.commands())
+    known = {**dict(generate.commands()), **dict(generate.upload_commands())}
     wrong = []
     for path in documents:
         if "/reference/" in path:
             continue
         whole = document(path)
         fenced = "\n".join(whole.fences("bash")).replace("\\\n", " ")
-        lines = re.findall(r"(?:^|[ (])(?:\.venv/bin/)?landingzone ((?:[a-z]).*)$", fenced, re.MULTILINE)
-        lines += re.findall(r"`landingzone ([^`]+)`", whole)
+        lines = re.findall(r"(?:^|[ (])(?:\.venv/bin/)?(landingzone(?:-upload)? (?:[a-z]).*)$", fenced, re.MULTILINE)
+        lines += re.findall(r"`(landingzone(?:-upload)? [^`]+)`", whole)
         for line in lines:
-            words = line.partition("  #")[0].split()
-            name: tuple[str, ...] = ("landingzone",)
+            program, *words = line.partition("  #")[0].split()
+            name: tuple[str, ...] = (program,)
             while len(words) > len(name) - 1 and (*name, words[len(name) - 1]) in known:
                 name = (*name, words[len(name) - 1])
             options = {option for parameter in known[name].params for option in parameter.opts} | {"--help"}

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -20,6 +20,7 @@ from python_socks.sync import Proxy
 
 from upload.errors import UploadError
 from upload.host_key import Pins
+from upload.http_proxy import http_connect
 from upload.outcome import Ending
 from upload.run_log import Note
 from upload.session import Session, plain
@@ -303,14 +304,15 @@ def _socket(server: ServerSettings, seconds: float) -> socket.socket:
         return socket.create_connection((server.host, server.port), timeout=seconds)
     url = urlsplit(server.proxy)
     assert url.hostname
+    password = os.environ.get(server.proxy_password_env, "") if server.proxy_password_env else ""
+    port = url.port or _DEFAULT_PORTS[url.scheme]
+    if url.scheme == "http":
+        return http_connect(
+            (url.hostname, port), (server.host, server.port), unquote(url.username or ""), password, seconds
+        )
     proxy = Proxy(
-        ProxyType.SOCKS5 if url.scheme == "socks5" else ProxyType.HTTP,
-        url.hostname,
-        url.port or _DEFAULT_PORTS[url.scheme],
-        url.username,
-        os.environ.get(server.proxy_password_env) if server.proxy_password_env else None,
-        True,  # names are resolved beyond the proxy
-    )
+        ProxyType.SOCKS5, url.hostname, port, unquote(url.username or "") or None, password or None, True
+    )  # names: resolved there
     connected: socket.socket = proxy.connect(server.host, server.port, timeout=seconds)
     return connected
 

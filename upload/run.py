@@ -97,6 +97,8 @@ class Run:
             finally:
                 for load in loads:
                     load.prepared.discard()
+                order = [source.called for source in sources]
+                self._ended.sort(key=lambda one: (order.index(one.key.partition(".")[0]), one.key))
                 attempts.add(folder.state, self._ended)
                 log("run.ended", endings={one.key: one.ending.name for one in self._ended})
         return self._ended

@@ -1,11 +1,18 @@
 """A district's folder, with the program as a process of its own or its run in this one, at the real service."""
 
+import asyncio
+import contextlib
 import os
+import random
+import socket
 import stat
+import struct
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,3 +117,203 @@ def make_uploader(root: Path, account: str, make_account: Callable[..., Path], t
 def uploader(service: Any, make_uploader: MakeUploader) -> Uploader:
     """The district's folder of the test's account, at its service."""
     return make_uploader(service)
+
+
+# Trouble on the way
+
+FATES = ("pass", "drop", "drop", "reset", "reset", "stall", "deafen", "deafen")
+"""Of a connection. deafen: what the client sends arrives, and no answer comes back."""
+
+
+class Trouble:
+    """A proxy on the way to the server, in a thread of its own, whose connections meet with trouble by a seed."""
+
+    def __init__(self, port: int, seed: int, fates: tuple[str, ...] = FATES) -> None:
+        self.met: Counter[str] = Counter()
+        self.fates = fates
+        self._target = port
+        self._now: _Met | None = None
+        self._random = random.Random(seed)
+        self._loop = asyncio.new_event_loop()
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        ready = threading.Event()
+        self._thread = threading.Thread(target=self._serve, args=(ready,), daemon=True)
+        self._thread.start()
+        assert ready.wait(10)
+        assert self._server
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def _serve(self, ready: threading.Event) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._server = self._loop.run_until_complete(asyncio.start_server(self._met, "127.0.0.1", 0))
+        ready.set()
+        self._loop.run_forever()
+
+    def deafen(self) -> None:
+        """Let the newest connection go deaf, from another thread; it is when this returns."""
+        done = threading.Event()
+
+        def deafen() -> None:
+            assert self._now
+            self._now.deafen()
+            done.set()
+
+        self._loop.call_soon_threadsafe(deafen)
+        assert done.wait(10)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        assert self._server
+        self._server.close()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0.05))
+        self._loop.close()
+
+    async def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.CancelledError):  # the test is over
+            await self._meet(reader, writer)
+
+    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        fate, upstream = self._random.choice(self.fates), self._random.random() < 0.6
+        left = int(2 ** (self._random.uniform(11, 15.5) if upstream else self._random.uniform(10, 14)))
+        if fate == "pass":
+            left = 1 << 62
+        to, back = await asyncio.open_connection("127.0.0.1", self._target)
+        met = self._now = _Met(fate, left)
+        both = [
+            asyncio.ensure_future(met.carry(reader, back, counts=upstream, answers=False)),
+            asyncio.ensure_future(met.carry(to, writer, counts=not upstream, answers=True)),
+        ]
+        await met.over.wait()
+        self.met[fate] += 1
+        for end in (writer, back):
+            if fate == "reset":
+                end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                end.transport.abort()
+            else:
+                end.close()
+        for one in both:
+            one.cancel()
+
+
+class _Met:
+    """One connection, and how many bytes of the counted direction it has left."""
+
+    def __init__(self, fate: str, left: int) -> None:
+        self.over = asyncio.Event()
+        self._fate = fate
+        self._left = left
+        self._deaf = False
+
+    def deafen(self) -> None:
+        """From now on no answer comes back; a moment later it breaks."""
+        self._deaf = True
+        asyncio.get_running_loop().call_later(0.4, self.over.set)
+
+    async def carry(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, counts: bool, answers: bool
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(1 << 14):
+                if counts and len(data) >= self._left > 0:
+                    data = data if self._fate == "deafen" else data[: self._left]
+                    self._meets_it()
+                if counts:
+                    self._left -= len(data)
+                if not (answers and self._deaf):
+                    target.write(data)
+                    await target.drain()
+                if counts and self._left <= 0 and self._fate != "deafen":
+                    break
+        if self._fate == "stall" and counts and self._left <= 0:
+            await asyncio.sleep(4)
+        self.over.set()
+
+    def _meets_it(self) -> None:
+        if self._fate == "deafen":
+            self.deafen()
+
+
+class Gate:
+    """A proxy that speaks SOCKS5 or HTTP CONNECT, in threads; `closed`: it lets nobody through any more."""
+
+    def __init__(self, scheme: str) -> None:
+        self.asked: list[tuple[str, int]] = []
+        self.closed = False
+        self._greet = self._socks if scheme == "socks5" else self._http
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._meet, args=(client,), daemon=True).start()
+
+    def _meet(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError), client, client.makefile("rb") as words:
+            if self.closed:
+                return
+            where, answer = self._greet(client, words)
+            self.asked.append(where)
+            with socket.create_connection(where) as server:
+                client.sendall(answer)
+                threading.Thread(target=self._pump, args=(server, client), daemon=True).start()
+                while data := words.read1(1 << 16):
+                    server.sendall(data)
+
+    @staticmethod
+    def _pump(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+
+    @staticmethod
+    def _socks(client: socket.socket, words: Any) -> tuple[tuple[str, int], bytes]:
+        words.read(words.read(2)[1])
+        client.sendall(b"\5\0")
+        kind = words.read(4)[3]
+        host = socket.inet_ntoa(words.read(4)) if kind == 1 else words.read(words.read(1)[0]).decode()
+        return (host, int.from_bytes(words.read(2))), b"\5\0\0\1" + bytes(6)
+
+    @staticmethod
+    def _http(client: socket.socket, words: Any) -> tuple[tuple[str, int], bytes]:
+        method, where, _ = words.readline().split()
+        assert method == b"CONNECT"
+        while words.readline().strip():
+            pass
+        host, _, port = where.decode().rpartition(":")
+        return (host, int(port)), b"HTTP/1.1 200 OK\r\n\r\n"
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def make_gate() -> Iterator[Callable[[str], Gate]]:
+    made: list[Gate] = []
+
+    def make(scheme: str) -> Gate:
+        made.append(Gate(scheme))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def make_trouble(service: Any) -> Iterator[Callable[..., Trouble]]:
+    made: list[Trouble] = []
+
+    def make(*arguments: Any, **options: Any) -> Trouble:
+        made.append(Trouble(service.port, *arguments, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

@@ -30,6 +30,7 @@ class Attempt:
         outcome: the receipt's; empty without one.
         landing_id: the receipt's.
         rejected: rows that were not taken.
+        after: the newest landing id of that name before it was sent: its own is above.
         log: the name of the log's file.
     """
 
@@ -45,6 +46,7 @@ class Attempt:
     outcome: str = ""
     landing_id: str = ""
     rejected: int = 0
+    after: str = ""
     log: str = ""
     words: str = field(default="", repr=False)
     """What people are told of it now; not kept."""
@@ -71,6 +73,17 @@ def add(state: Path, attempts: list[Attempt]) -> None:
     known = load(state)
     for one in attempts:
         known[one.key] = [one, *known.get(one.key, [])][:KEPT]
+    _save(state, known)
+
+
+def replace(state: Path, attempt: Attempt) -> None:
+    """Keep this in place of the newest one of its key: its receipt has come."""
+    known = load(state)
+    known[attempt.key] = [attempt, *known.get(attempt.key, [])[1:]]
+    _save(state, known)
+
+
+def _save(state: Path, known: dict[str, list[Attempt]]) -> None:
     told = {key: [one.as_dict() for one in attempts] for key, attempts in known.items()}
     part = state / f".{FILE}.{secrets.token_hex(4)}"
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

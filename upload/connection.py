@@ -304,15 +304,12 @@ def _socket(server: ServerSettings, seconds: float) -> socket.socket:
         return socket.create_connection((server.host, server.port), timeout=seconds)
     url = urlsplit(server.proxy)
     assert url.hostname
+    user = unquote(url.username or "")
     password = os.environ.get(server.proxy_password_env, "") if server.proxy_password_env else ""
     port = url.port or _DEFAULT_PORTS[url.scheme]
     if url.scheme == "http":
-        return http_connect(
-            (url.hostname, port), (server.host, server.port), unquote(url.username or ""), password, seconds
-        )
-    proxy = Proxy(
-        ProxyType.SOCKS5, url.hostname, port, unquote(url.username or "") or None, password or None, True
-    )  # names: resolved there
+        return http_connect((url.hostname, port), (server.host, server.port), user, password, seconds)
+    proxy = Proxy(ProxyType.SOCKS5, url.hostname, port, user or None, password or None, True)  # names: resolved there
     connected: socket.socket = proxy.connect(server.host, server.port, timeout=seconds)
     return connected
 

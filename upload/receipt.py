@@ -73,9 +73,20 @@ class Receipt:
     told: _Told
     raw: dict[str, Any] = field(repr=False)
 
+    @classmethod
+    def of(cls, data: bytes) -> "Receipt | None":
+        """The receipt of its JSON; None if it is none that can be understood."""
+        try:
+            raw = json.loads(data)
+            return cls(_Told.model_validate(raw), raw)
+        except (ValueError, ValidationError, RecursionError):
+            return None
+
     def ending(self, parcel: Parcel) -> Ending:
         """How the parcel ended."""
         ending = ENDINGS.get(self.told.outcome, Ending.NO_RECEIPT)
+        if ending is Ending.IMPORTED and self.told.rows.rejected:  # the same bytes again, with the same rejects
+            ending = Ending.IMPORTED_WITH_REJECTS
         counted = self.told.outcome not in _COUNTED or self.told.rows.read == parcel.outgoing.rows
         return ending if counted else Ending.MISCOUNTED
 
@@ -121,13 +132,7 @@ class Awaited:
         while self._open and patience.left > 0:
             found: list[tuple[Parcel, Receipt]] = []
             try:
-                session = line.session()
-                try:
-                    self._look(session, found)
-                except Refused as refused:
-                    self._note("receipts.refused", why=str(refused))
-                except BROKEN as error:
-                    raise line.lost(error) from error
+                self._look_over(line, found)
             except ConnectionLost as lost:
                 self._note("attempt.failed", why=str(lost))
             yield from found
@@ -135,6 +140,12 @@ class Awaited:
                 return
             time.sleep(max(0.0, min(wait, patience.left)))
             wait = patience.look if found else min(wait * 1.2, max(_LOOK_LONGEST, patience.look))
+
+    def look_once(self, line: Line) -> list[tuple[Parcel, Receipt]]:
+        """What is there now. Raises what `connect` raises."""
+        found: list[tuple[Parcel, Receipt]] = []
+        self._look_over(line, found)
+        return found
 
     @property
     def missing(self) -> list[Parcel]:
@@ -144,6 +155,15 @@ class Awaited:
     def failed(self, parcel: Parcel) -> Receipt | None:
         """A receipt that says that the vendor's side has failed and tries again."""
         return self._failed.get(parcel.name)
+
+    def _look_over(self, line: Line, found: list[tuple[Parcel, Receipt]]) -> None:
+        session = line.session()
+        try:
+            self._look(session, found)
+        except Refused as refused:
+            self._note("receipts.refused", why=str(refused))
+        except BROKEN as error:
+            raise line.lost(error) from error
 
     def _look(self, session: Session, found: list[tuple[Parcel, Receipt]]) -> None:
         """Add what has come to what was found: what stands there counts, also if the line breaks in the middle."""
@@ -173,17 +193,10 @@ def _listed(session: Session) -> Iterator[tuple[str, str]]:
 
 def _read(session: Session, landing_id: str, name: str) -> Receipt | None:
     """A receipt; None if it is gone, or none that can be understood."""
-    handle = None
-    try:
-        found = session.look_into(f"{FOLDER}/{landing_id}-{name}.receipt.json")
-        if found is None:
-            return None
-        handle, size = found
-        data = b"".join(session.read(handle, min(size, MOST_BYTES)))
-        raw = json.loads(data)
-        return Receipt(_Told.model_validate(raw), raw)
-    except (ValueError, ValidationError, RecursionError):
+    found = session.look_into(f"{FOLDER}/{landing_id}-{name}.receipt.json")
+    if found is None:
         return None
-    finally:
-        if handle is not None:
-            session.end(handle)
+    handle, size = found
+    data = b"".join(session.read(handle, min(size, MOST_BYTES)))
+    session.end(handle)
+    return Receipt.of(data)

@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from upload.errors import AnotherRun, SettingsError
 from upload.folder import Folder
 from upload.host_key import HostKeyChanged, Pins
 from upload.outcome import Ending
+from upload.outgoing import Outgoing
 from upload.parcel import Parcel, pack
 from upload.preparation import Prepared, prepare
 from upload.receipt import Awaited, Receipt, newest
@@ -78,6 +79,7 @@ class Run:
         self._ended: list[Attempt] = []
         self._note: Note = lambda *_, **__: None
         self._log_name = ""
+        self._before: dict[str, str] = {}
 
     def go(self, sources: Sequence[SourceSettings], *, send_anyway: bool = False) -> list[Attempt]:
         """Send them; how each ended. Raises AnotherRun, SettingsError, PinRefused."""
@@ -132,7 +134,7 @@ class Run:
         line = Line(way(self._here, self._patience()), self._note)
         open_loads = {load.parcel.name: load for load in loads}
         try:
-            before = _before(line, [load.parcel for load in loads], self._note)
+            self._before = _before(line, [load.parcel for load in loads], self._note)
             for load in loads:
                 self._reporter.say(f"{load.prepared.key}: sending")
                 try:
@@ -145,7 +147,7 @@ class Run:
                     self._reporter.done(load.parcel)
             if open_loads:
                 self._reporter.say("Waiting for the receipts")
-            awaited = Awaited([load.parcel for load in open_loads.values()], before, self._note)
+            awaited = Awaited([load.parcel for load in open_loads.values()], self._before, self._note)
             for parcel, receipt in awaited.come(line):
                 self._receipted(open_loads.pop(parcel.name), receipt)
             for parcel in awaited.missing:
@@ -207,6 +209,7 @@ class Run:
             rows=out.rows,
             bytes=parcel.bytes,
             sha256=parcel.sha256,
+            after=self._before.get(parcel.name, ""),
             log=self._log_name,
             **more,  # type: ignore[arg-type] # names of Attempt's own
         )
@@ -217,6 +220,34 @@ class Run:
         self._reporter.say(
             f"\n{attempt.key}: {attempt.ending.name.lower().replace('_', ' ')}\n{attempt.words.rstrip()}"
         )
+
+
+def look_again(here: Setup, seconds: float = 20) -> None:
+    """Look for receipts that had not come when the last run ended, and keep what they say. Sends nothing.
+
+    Raises what `connect` raises, AnotherRun.
+    """
+    newest_ones = {one.file: one for found in attempts.load(here.folder.state).values() for one in found[:1]}
+    missing = {name: one for name, one in newest_ones.items() if one.ending is Ending.NO_RECEIPT and one.sha256}
+    if not missing:
+        return
+    quieten()
+    parcels = [
+        Parcel(Outgoing(one.key, one.feed, Path(), name, one.rows, 0, ""), Path(), name, one.bytes, one.sha256)
+        for name, one in missing.items()
+    ]
+    with only_one(here.folder), RunLog(here.folder.logs) as log:
+        line = Line(way(here, Patience(time.monotonic() + seconds, silence=seconds)), log)
+        try:
+            awaited = Awaited(parcels, {name: one.after for name, one in missing.items()}, log)
+            for parcel, receipt in awaited.look_once(line):
+                told = receipt.told
+                found = {"outcome": told.outcome, "landing_id": told.landing_id, "rejected": told.rows.rejected}
+                log("receipt.came", source=parcel.outgoing.source, **found)
+                ending = receipt.ending(parcel)
+                attempts.replace(here.folder.state, replace(missing[parcel.name], ending=ending, why="", **found))  # type: ignore[arg-type] # its names
+        finally:
+            line.close()
 
 
 def way(here: Setup, patience: Patience) -> Way:

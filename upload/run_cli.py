@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from landingzone.errors import LandingZoneError
 from upload.check_cli import SendAnyway
 from upload.command import AsJson, print_json, setup
 from upload.outcome import worst
@@ -44,10 +45,18 @@ def status(
     count: Annotated[int, typer.Option(min=1, max=20, help="How many attempts of each source.")] = 3,
     as_json: AsJson = False,
 ) -> None:
-    """Show the last attempts of each source, newest first. Exit code: the worst of the newest ones."""
+    """Show the last attempts of each source, newest first; receipts that had not come are looked for first.
+
+    Exit code: the worst of the newest ones.
+    """
     from upload import attempts
+    from upload.run import look_again
 
     here = setup(context)
+    try:
+        look_again(here)
+    except LandingZoneError as wrong:
+        typer.echo(f"The server was not asked: {wrong}", err=True)
     known = attempts.load(here.folder.state)
     if as_json:
         print_json({key: [one.as_dict() for one in found[:count]] for key, found in known.items()})

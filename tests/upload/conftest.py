@@ -75,12 +75,12 @@ class Uploader:
         os.utime(path, (old, old))
         return path
 
-    def run(self, seconds: float = 30, **patience: float) -> list[Attempt]:
+    def run(self, seconds: float = 30, *, send_anyway: bool = False, **patience: float) -> list[Attempt]:
         """The run, in this process."""
         here = Setup(Folder(self.folder))
         waits = {"silence": 10.0, "first": 0.1, "longest": 1.0, "look": 0.2, **patience}
         going = Run(here, self.heard, patience=lambda: Patience(time.monotonic() + seconds, **waits))
-        return going.go(here.settings.named(()))
+        return going.go(here.settings.named(()), send_anyway=send_anyway)
 
     def program(self, *arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
         """The program itself."""

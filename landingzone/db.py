@@ -13,7 +13,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from landingzone.errors import DatabaseMoved, NotInitialised
+from landingzone.write_turn import WriteTurn
 
 _POLARS_FULL = f"os error {errno.ENOSPC}"
 """Polars gives an OSError without its number; where it writes Parquet, an error of its own."""
@@ -77,6 +78,7 @@ class Database:
         alone: bool = False,
     ) -> None:
         self.url = database_url(url)
+        self._turn = WriteTurn(self.file) if self.file is not None and not alone else None
         if self.is_sqlite:
             pool = sa.StaticPool if alone else None
             self.engine = sa.create_engine(self.url, hide_parameters=True, poolclass=pool)
@@ -109,7 +111,11 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A transaction that writes; committed at the end, rolled back on an error."""
-        with self.engine.connect() as connection, connection.execution_options(writes=True).begin():
+        with (
+            self._turn.taken() if self._turn is not None else nullcontext(),
+            self.engine.connect() as connection,
+            connection.execution_options(writes=True).begin(),
+        ):
             yield connection
 
     def migrate(self) -> None:
@@ -170,6 +176,8 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+        if self._turn is not None:
+            self._turn.close()
 
     @property
     def moved_mark(self) -> Path | None:

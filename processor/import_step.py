@@ -29,6 +29,7 @@ from processor.examination import UnreadableFile
 from processor.integrity import warnings_for
 from processor.listing import ListingDiffers
 from processor.outcome import Outcome
+from processor.progress import Progress
 from processor.report import Report
 from processor.run import Run, State
 from processor.standing import Seen, Standing
@@ -79,10 +80,8 @@ def claim(here: Context, run: Run) -> None:
         present = here.zone.claim(run.landing) or here.archive.restore(run.landing)
     except IdentityMissing:
         log.warning("archive.locked")
-        _advance(here, run, State.CLAIMED)
         _commit(here, run, Report(), Verdict(Outcome.FAILED, "The archive's copy of the file cannot be opened."))
         return
-    _advance(here, run, State.CLAIMED)
     if not present and run.attempt == 1:
         _commit(here, run, Report(), Verdict(Outcome.WITHDRAWN))
     elif not present:
@@ -91,12 +90,13 @@ def claim(here: Context, run: Run) -> None:
 
 def bring_in(here: Context, run: Run) -> None:
     """Recognise, read, validate, reconcile, apply: the outcome and the data commit together, or neither."""
-    _advance(here, run, State.CLAIMED)
+    progress = Progress(here, run)
+    progress.begin()
     report = Report()
     try:
         with contextlib.ExitStack() as held:
-            judged, application = _judge(here, run, report, held)
-            _commit(here, run, report, judged, application)
+            judged, application = _judge(here, run, report, progress, held)
+            _commit(here, run, report, judged, application, progress=progress)
     except (runs.TakenOver, ListingDiffers, standings.SourceMoved, ArchiveAway):
         raise
     except Exception as error:
@@ -107,7 +107,7 @@ def bring_in(here: Context, run: Run) -> None:
         staging.drop_staging(here.zone, run)
         if full:
             here.zone.release_reserve()
-        _commit(here, run, report, Verdict(Outcome.FAILED, "Our disk was full." if full else ""))
+        _commit(here, run, report, Verdict(Outcome.FAILED, "Our disk was full." if full else ""), progress=progress)
 
 
 def keep(here: Context, run: Run) -> None:
@@ -147,19 +147,19 @@ def leave(here: Context, run: Run) -> None:
             receipt.write(here.zone, here.archive, one, as_latest=is_latest)
 
 
-#: The steps of a run, each with the states in which it has work to do.
+#: The steps of a run, each with the states in which it has work to do: those up to the commit, and those after it.
 STEPS = (
-    (claim, (State.LANDED, *runs.BEFORE_COMMIT)),
-    (bring_in, runs.BEFORE_COMMIT),
-    (keep, (State.APPLIED,)),
-    (hand_out, (State.ARCHIVED,)),
+    ((claim, (State.LANDED, *runs.BEFORE_COMMIT)), (bring_in, runs.BEFORE_COMMIT)),
+    ((keep, (State.APPLIED,)), (hand_out, (State.ARCHIVED,))),
 )
 
 
 # What `bring_in` is made of
 
 
-def _judge(here: Context, run: Run, report: Report, held: contextlib.ExitStack) -> tuple[Verdict, Application | None]:
+def _judge(
+    here: Context, run: Run, report: Report, progress: Progress, held: contextlib.ExitStack
+) -> tuple[Verdict, Application | None]:
     """Take the claimed file as far as it goes; nothing is applied yet. What is in use until the commit is `held`."""
     report.sha256, report.bytes = staging.sha256_of(here.zone.claimed_path(run.landing))
     report.resumed = _was_resumed(here, run)
@@ -169,7 +169,7 @@ def _judge(here: Context, run: Run, report: Report, held: contextlib.ExitStack) 
     if run.request is not None and run.request["kind"] == "reject":
         return Verdict(Outcome.REJECTED, run.request["reason"]), None
     if run.request is not None and run.request["kind"] == "revert":
-        return _undo(here, run, report)
+        return _undo(here, run, report, progress)
 
     source = here.sources.match(run.account, run.file)
     if source is None:
@@ -178,7 +178,7 @@ def _judge(here: Context, run: Run, report: Report, held: contextlib.ExitStack) 
     feed, mode = here.catalogue[source.feed], Mode(source.mode)
     report.source, report.feed = source.name, feed.name
     account = Accounts(here.db).get(run.account)
-    source_id = _recognise(here, run, source)
+    source_id = _recognise(here, run, source, progress)
 
     with here.db.read() as tx:
         seen = standings.seen(tx, source_id)
@@ -195,7 +195,7 @@ def _judge(here: Context, run: Run, report: Report, held: contextlib.ExitStack) 
         return Verdict(Outcome.UNCHANGED), Application(source_id, seen, (), after, ends_older=ends_older)
 
     known = _Known(feed, source, source_id, account, reading, last, same_file=same_file, late=late)
-    judged, found = _compare(here, run, report, known, held)
+    judged, found = _compare(here, run, report, known, progress, held)
     if found is None or not judged.applies:
         return judged, None
     changes, compared_by = found
@@ -226,7 +226,7 @@ class _Known:
 
 
 def _compare(
-    here: Context, run: Run, report: Report, known: _Known, held: contextlib.ExitStack
+    here: Context, run: Run, report: Report, known: _Known, progress: Progress, held: contextlib.ExitStack
 ) -> tuple[Verdict, tuple[Sequence[Changes], Comparison] | None]:
     """Read and validate a file, and compare it with what its source stands at: the verdict, and what it would change.
 
@@ -251,12 +251,12 @@ def _compare(
         return Verdict(Outcome.REJECTED, str(unreadable)), None
     last = known.last
     found.tell(report, last_header=runs.header_of(last))
-    _advance(here, run, State.READ)
+    progress.reached(State.READ)
     early = verdict.on_rows(feed, found, known_source=last is not None, last_header=runs.header_of(last))
     if early is not None:
         staging.fsync_staging(folder)
         return early, None
-    _advance(here, run, State.VALIDATED)
+    progress.reached(State.VALIDATED)
 
     with here.db.read() as tx:
         newer = runs.days_since(tx, known.source_id, run) if known.late else []
@@ -265,7 +265,7 @@ def _compare(
     changes = compared_by.changes(said)
     changes[0].tell(report)
     staging.fsync_staging(folder)
-    _advance(here, run, State.RECONCILED)
+    progress.reached(State.RECONCILED)
     compared = Compared(
         feed,
         mode,
@@ -284,7 +284,7 @@ def _compare(
     return judged, (changes, compared_by)
 
 
-def _undo(here: Context, run: Run, report: Report) -> tuple[Verdict, Application]:
+def _undo(here: Context, run: Run, report: Report, progress: Progress) -> tuple[Verdict, Application]:
     """Bring the source of an applied run back to its state before it."""
     assert run.request is not None
     with here.db.read() as tx:
@@ -294,8 +294,8 @@ def _undo(here: Context, run: Run, report: Report) -> tuple[Verdict, Application
         assert undone_run.source_id is not None
         seen = standings.seen(tx, undone_run.source_id)
     report.source, report.feed = undone_run.source, undone_run.feed
-    with here.db.write() as tx:
-        runs.advance(tx, run, State.RECOGNISED, owner=here.owner, source_id=undone_run.source_id)
+    progress.source_id = undone_run.source_id
+    progress.reached(State.RECOGNISED)
     changes = reverting.undo(here.archive, here.catalogue, undone)
     for one in changes:
         one.tell(report)
@@ -304,10 +304,14 @@ def _undo(here: Context, run: Run, report: Report) -> tuple[Verdict, Application
     return Verdict(Outcome.REVERTED, reason), Application(undone_run.source_id, seen, changes, after, undone=undone)
 
 
-def _recognise(here: Context, run: Run, source: Source) -> int:
-    with here.db.write() as tx:
-        source_id = here.sources.id_of(tx, run.account_id, source)
-        runs.advance(tx, run, State.RECOGNISED, owner=here.owner, source_id=source_id)
+def _recognise(here: Context, run: Run, source: Source, progress: Progress) -> int:
+    with here.db.read() as tx:
+        source_id = here.sources.find_id(tx, run.account_id, source)
+    if source_id is None:
+        with here.db.write() as tx:
+            source_id = here.sources.id_of(tx, run.account_id, source)
+    progress.source_id = source_id
+    progress.reached(State.RECOGNISED)
     return source_id
 
 
@@ -322,7 +326,15 @@ def _advance(here: Context, run: Run, to: State) -> None:
         runs.advance(tx, run, to, owner=here.owner)
 
 
-def _commit(here: Context, run: Run, report: Report, judged: Verdict, application: Application | None = None) -> None:
+def _commit(
+    here: Context,
+    run: Run,
+    report: Report,
+    judged: Verdict,
+    application: Application | None = None,
+    *,
+    progress: Progress | None = None,
+) -> None:
     """The one transaction: the outcome, the report, the data, what the source stands at, and what it supersedes."""
     report.reason = judged.reason
     report.hold = judged.hold.as_dict() if judged.hold else None
@@ -343,6 +355,7 @@ def _commit(here: Context, run: Run, report: Report, judged: Verdict, applicatio
             sha256=report.sha256,
             bytes=report.bytes,
             report=report.as_dict(),
+            **(progress.values if progress is not None else {}),
         )
     if application is not None and application.comparison is not None:
         application.comparison.applied(run.serial, changed=application.changes_rows)

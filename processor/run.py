@@ -7,6 +7,7 @@ ended. The outcome commits in the transaction of the data; after that a run only
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,13 +36,11 @@ class State(StrEnum):
 BEFORE_COMMIT = (State.CLAIMED, State.RECOGNISED, State.READ, State.VALIDATED, State.RECONCILED)
 
 #: From which states each state is entered. Up to the commit a run may begin again at `claimed` (its process died, or
-#: another one took it over) and may end (`applied` means: the outcome is committed, whichever it is).
+#: another one took it over) and may end (`applied` means: the outcome is committed, whichever it is). What lies between
+#: is written down of a run that takes its time only (progress.py), so each may be passed over.
 TRANSITIONS: dict[State, tuple[State, ...]] = {
     State.CLAIMED: (State.LANDED, *BEFORE_COMMIT),
-    State.RECOGNISED: (State.CLAIMED,),
-    State.READ: (State.RECOGNISED,),
-    State.VALIDATED: (State.READ,),
-    State.RECONCILED: (State.VALIDATED,),
+    **{state: BEFORE_COMMIT[:at] for at, state in enumerate(BEFORE_COMMIT) if at},
     State.APPLIED: (State.LANDED, *BEFORE_COMMIT),
     State.ARCHIVED: (State.APPLIED,),
     State.RECEIPTED: (State.ARCHIVED,),
@@ -116,9 +115,8 @@ class Run:
 
 
 def own(tx: sa.Connection, run: Run, owner: str) -> None:
-    """Make a process the owner of a run that has none. Raises TakenOver if it has another."""
-    free = runs.update().where(runs.c.id == run.id, runs.c.owner.is_(None)).values(owner=owner)
-    if tx.execute(free).rowcount != 1:
+    """Let a process claim a run that has no owner. Raises TakenOver if it has one."""
+    if tx.execute(_OWN, {"of_id": run.id, "new_owner": owner}).rowcount != 1:
         raise TakenOver
 
 
@@ -155,13 +153,16 @@ def advance(tx: sa.Connection, run: Run, to: State, *, owner: str, **values: Any
     `values` are further columns of the run that change with the state. Raises TakenOver if the run is not in a state
     from which `to` is entered, or is owned by another process: then the caller's transaction must not commit.
     """
-    change = (
-        runs.update()
-        .where(runs.c.id == run.id, runs.c.owner == owner, runs.c.state.in_(TRANSITIONS[to]))
-        .values(state=to.value, **values)
-    )
-    if tx.execute(change).rowcount != 1:
+    if tx.execute(_advance(to, tuple(values)), {"of_id": run.id, "of_owner": owner, **values}).rowcount != 1:
         raise TakenOver
+
+
+@lru_cache
+def _advance(to: State, names: tuple[str, ...]) -> sa.Update:
+    """The statement that changes a state and these columns; made once, since making it takes longer than running it."""
+    of_one = (runs.c.id == sa.bindparam("of_id"), runs.c.owner == sa.bindparam("of_owner"))
+    values = {name: sa.bindparam(name, type_=runs.c[name].type) for name in names}
+    return runs.update().where(*of_one, runs.c.state.in_(TRANSITIONS[to])).values(state=to.value, **values)
 
 
 def add(
@@ -214,7 +215,8 @@ def find(tx: sa.Connection, run_id: str) -> Run | None:
 
 def get(tx: sa.Connection, run_id: str) -> Run:
     """Like `find`; raises RunError if there is none, or more than one landing begins like that."""
-    run = find(tx, run_id)
+    row = tx.execute(_BY_ID, {"of_id": run_id}).first()
+    run = _run(row) if row is not None else find(tx, run_id)
     if run is None:
         raise RunError(f"No run, or more than one landing, has the id {run_id!r}. `landingzone runs list` shows them.")
     return run
@@ -365,6 +367,15 @@ _QUERY = (
     .join(landings, landings.c.id == runs.c.landing_id)
     .join(accounts, accounts.c.id == runs.c.account_id)
     .outerjoin(sources, sources.c.id == runs.c.source_id)
+)
+_BY_ID = _QUERY.where(runs.c.id == sa.bindparam("of_id"))
+_OWN = (
+    runs.update()
+    .where(runs.c.id == sa.bindparam("of_id"), runs.c.owner.is_(None))
+    .values(
+        owner=sa.bindparam("new_owner"),
+        state=sa.case((runs.c.state == State.LANDED.value, State.CLAIMED.value), else_=runs.c.state),
+    )
 )
 
 

@@ -98,6 +98,7 @@ class Night:
         arguments = ["--root", str(self.here.settings.root), "processor"]
         command = [sys.executable, "-m", "landingzone", *arguments]
         if die_at:
+            environment["LANDINGZONE_PROCESSOR__PROGRESS_SECONDS"] = "0"
             command = [sys.executable, str(DYING), die_at, *arguments]
             environment["ARMED"] = str(self.armed)
         with self.log_file.open("ab") as log:

@@ -100,12 +100,17 @@ def arm_commit(when: str, state: str, put: Callable[[Any, str, Any], None]) -> N
     from processor import run as runs
 
     entered = False
-    advance, write = runs.advance, Database.write
+    advance, own, write = runs.advance, runs.own, Database.write
 
     def noting(tx: Any, run: Any, to: Any, **named: Any) -> None:
         nonlocal entered
         advance(tx, run, to, **named)
         entered = to.value == state
+
+    def noting_owner(tx: Any, run: Any, owner: str) -> None:
+        nonlocal entered
+        own(tx, run, owner)
+        entered = state == "claimed"
 
     @contextmanager
     def dying(self: Database) -> Any:
@@ -117,6 +122,7 @@ def arm_commit(when: str, state: str, put: Callable[[Any, str, Any], None]) -> N
             die()
 
     put(runs, "advance", noting)
+    put(runs, "own", noting_owner)
     put(Database, "write", dying)
 
 

@@ -143,7 +143,7 @@ class Accounts:
 
     @staticmethod
     def _find(tx: sa.Connection, name: str) -> Account | None:
-        row = tx.execute(sa.select(*_COLUMNS).where(accounts.c.name == name)).first()
+        row = tx.execute(_BY_NAME, {"of_name": name}).first()
         return Account(*row) if row else None
 
 
@@ -160,3 +160,4 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
 
 _MISSING = "There is no account {!r}. `landingzone accounts list` shows all."
 _COLUMNS = [accounts.c[name] for name in Account.__dataclass_fields__]
+_BY_NAME = sa.select(*_COLUMNS).where(accounts.c.name == sa.bindparam("of_name"))

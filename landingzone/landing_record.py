@@ -134,7 +134,7 @@ def retract_withdrawal(tx: sa.Connection, landing: Landing) -> None:
 
 def find(tx: sa.Connection, landing_id: str) -> LandingRecord | None:
     """The notes on a landing, or None."""
-    row = tx.execute(sa.select(*_COLUMNS).where(landings.c.id == landing_id)).first()
+    row = tx.execute(_BY_ID, {"of_id": landing_id}).first()
     return LandingRecord(*row) if row else None
 
 
@@ -151,6 +151,7 @@ def withdrawn_without_run(tx: sa.Connection) -> list[Landing]:
 
 
 _COLUMNS = [landings.c[name] for name in LandingRecord.__dataclass_fields__]
+_BY_ID = sa.select(*_COLUMNS).where(landings.c.id == sa.bindparam("of_id"))
 
 
 def _note(insert: "postgresql.Insert | sqlite.Insert") -> sa.Insert:

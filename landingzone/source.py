@@ -186,8 +186,7 @@ class Sources:
     @staticmethod
     def find_id(tx: sa.Connection, account_id: int, source: Source) -> int | None:
         """The database's number of a source, or None: no file of it has come yet."""
-        query = sa.select(sources.c.id).where(sources.c.account_id == account_id, sources.c.name == source.name)
-        found: int | None = tx.execute(query).scalar()
+        found: int | None = tx.execute(_ID, {"of_account": account_id, "of_name": source.name}).scalar()
         return found
 
     def id_of(self, tx: sa.Connection, account_id: int, source: Source) -> int:
@@ -211,7 +210,7 @@ class Sources:
         tx.execute(row.on_conflict_do_update(index_elements=["account_id", "name"], set_=values))
 
     def _of(self, tx: sa.Connection, account: str) -> tuple[Source, ...]:
-        rows = tx.execute(_QUERY.where(accounts.c.name == account, sources.c.part_of.is_(None))).all()
+        rows = tx.execute(_DECLARED, {"of_account": account}).all()
         declared = [_source(row) for row in rows if row.retired_at is None]
         retired = {row.feed for row in rows if row.retired_at is not None}
         return tuple(self._with_defaults(declared, retired))
@@ -249,6 +248,10 @@ _QUERY = (
     .join(accounts)
     .order_by(sources.c.priority, sources.c.name)
 )
+_ID = sa.select(sources.c.id).where(
+    sources.c.account_id == sa.bindparam("of_account"), sources.c.name == sa.bindparam("of_name")
+)
+_DECLARED = _QUERY.where(accounts.c.name == sa.bindparam("of_account"), sources.c.part_of.is_(None))
 
 
 def _source(row: Any) -> Source:  # noqa: ANN401 - a row of _QUERY

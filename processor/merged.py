@@ -6,6 +6,7 @@ PostgreSQL; where one source speaks of a feed, which is the common case, it is a
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 
 import sqlalchemy as sa
 
@@ -69,23 +70,33 @@ def speaking(tx: sa.Connection, feed: Feed, account_id: int) -> list[int]:
     A source that a `{school}` pattern has made has the priority of the declared one. A retired source's rows are
     active or not as was said when it was retired.
     """
+    found = tx.execute(_speaking(feed), {"of_account": account_id})
+    return [source for source, *_ in sorted(found, key=lambda row: (row[1], row[2]))]
+
+
+@lru_cache(maxsize=256)
+def _speaking(feed: Feed) -> sa.Select[int, int, str]:
     declared = sources.alias()
     active = sa.exists().where(table_of(feed).c.source_id == sources.c.id, table_of(feed).c.ended_run.is_(None))
-    query = (
+    return (
         sa.select(sources.c.id, sa.func.coalesce(declared.c.priority, sources.c.priority), sources.c.name)
         .outerjoin(
             declared, sa.and_(declared.c.account_id == sources.c.account_id, declared.c.name == sources.c.part_of)
         )
-        .where(sources.c.account_id == account_id, applied_to(), active)
+        .where(sources.c.account_id == sa.bindparam("of_account"), applied_to(), active)
     )
-    return [source for source, *_ in sorted(tx.execute(query), key=lambda row: (row[1], row[2]))]
 
 
 def ever_sent(tx: sa.Connection, feed: Feed, account_id: int) -> bool:
     """Whether any source has ever given a row of a feed, be it active or not."""
+    return tx.execute(_ever_sent(feed), {"of_account": account_id}).first() is not None
+
+
+@lru_cache(maxsize=256)
+def _ever_sent(feed: Feed) -> sa.Select[int]:
     rows = sa.exists().where(table_of(feed).c.source_id == sources.c.id)
-    query = sa.select(sources.c.id).where(sources.c.account_id == account_id, applied_to(), rows)
-    return tx.execute(query.limit(1)).first() is not None
+    query = sa.select(sources.c.id).where(sources.c.account_id == sa.bindparam("of_account"), applied_to(), rows)
+    return query.limit(1)
 
 
 def _rows(feed: Feed, spoken: Collection[int], names: Iterable[str]) -> sa.Select[*tuple[str, ...]]:

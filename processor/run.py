@@ -159,7 +159,7 @@ def advance(tx: sa.Connection, run: Run, to: State, *, owner: str, **values: Any
 
 @lru_cache
 def _advance(to: State, names: tuple[str, ...]) -> sa.Update:
-    """The statement that changes a state and these columns; made once, since making it takes longer than running it."""
+    """The statement that changes a state and these columns."""
     of_one = (runs.c.id == sa.bindparam("of_id"), runs.c.owner == sa.bindparam("of_owner"))
     values = {name: sa.bindparam(name, type_=runs.c[name].type) for name in names}
     return runs.update().where(*of_one, runs.c.state.in_(TRANSITIONS[to])).values(state=to.value, **values)
@@ -174,49 +174,46 @@ def add(
     request: dict[str, Any] | None = None,
 ) -> str:
     """Add the next attempt for a noted landing, in the caller's write transaction; returns the run's id."""
-    attempt = tx.execute(sa.select(sa.func.max(runs.c.attempt)).where(runs.c.landing_id == landing.id)).scalar() or 0
+    attempt = tx.execute(_LAST_ATTEMPT, {"of_landing": landing.id}).scalar() or 0
     run_id = f"{landing.id}:{attempt + 1}"
-    account_id = sa.select(landings.c.account_id).where(landings.c.id == landing.id).scalar_subquery()
-    row = runs.insert().values(
-        id=run_id,
-        landing_id=landing.id,
-        attempt=attempt + 1,
-        account_id=account_id,
-        state=State.LANDED.value,
-        priority=priority,
-        requested_by=requested_by,
-        request=request if request is not None else sa.null(),
-        report=sa.null(),
-        created_at=iso(now()),
-    )
-    tx.execute(row)
+    row = {
+        "id": run_id,
+        "landing_id": landing.id,
+        "attempt": attempt + 1,
+        "priority": priority,
+        "requested_by": requested_by,
+        "created_at": iso(now()),
+    }
+    if request is None:
+        tx.execute(_ADD, row | {"of_landing": landing.id})
+    else:
+        tx.execute(_ADD.values(request=request), row | {"of_landing": landing.id})
     return run_id
 
 
 def hold_account(tx: sa.Connection, account_id: int) -> None:
     """Let nobody else add runs to an account, or give its turn, until the caller's write transaction ends."""
-    tx.execute(sa.select(accounts.c.id).where(accounts.c.id == account_id).with_for_update(key_share=True))
+    tx.execute(_HOLD_ACCOUNT, {"of_account": account_id})
 
 
 def exists(tx: sa.Connection, landing_id: str) -> bool:
     """Whether a landing has a run."""
-    return tx.execute(sa.select(runs.c.serial).where(runs.c.landing_id == landing_id)).first() is not None
+    return tx.execute(_LAST_ATTEMPT, {"of_landing": landing_id}).scalar() is not None
 
 
 def find(tx: sa.Connection, run_id: str) -> Run | None:
     """The run of that id; a landing's id, or the beginning of one that is unique, means its newest attempt."""
-    ends = sa.or_(
-        runs.c.id == run_id,
-        sa.and_(sa.literal(":" not in run_id), runs.c.landing_id.startswith(run_id, autoescape=True)),
-    )
-    found = [_run(row) for row in tx.execute(_QUERY.where(ends).order_by(runs.c.landing_id, runs.c.attempt.desc()))]
+    row = tx.execute(_BY_ID, {"of_id": run_id}).first()
+    if row is not None or ":" in run_id:
+        return _run(row) if row is not None else None
+    begins = _QUERY.where(runs.c.landing_id.startswith(run_id, autoescape=True))
+    found = [_run(row) for row in tx.execute(begins.order_by(runs.c.landing_id, runs.c.attempt.desc()))]
     return found[0] if len({run.landing_id for run in found}) == 1 else None
 
 
 def get(tx: sa.Connection, run_id: str) -> Run:
     """Like `find`; raises RunError if there is none, or more than one landing begins like that."""
-    row = tx.execute(_BY_ID, {"of_id": run_id}).first()
-    run = _run(row) if row is not None else find(tx, run_id)
+    run = find(tx, run_id)
     if run is None:
         raise RunError(f"No run, or more than one landing, has the id {run_id!r}. `landingzone runs list` shows them.")
     return run
@@ -274,8 +271,7 @@ def positions_of(run: Run | None) -> list[str]:
 
 def newest_of_source(tx: sa.Connection, source_id: int) -> Run | None:
     """The run of a source's newest landing that has an outcome."""
-    query = _QUERY.where(runs.c.source_id == source_id, runs.c.outcome.is_not(None))
-    row = tx.execute(query.order_by(runs.c.landing_id.desc(), runs.c.attempt.desc()).limit(1)).first()
+    row = tx.execute(_NEWEST_OF_SOURCE, {"of_source": source_id}).first()
     return _run(row) if row else None
 
 
@@ -307,25 +303,34 @@ def supersede_older(tx: sa.Connection, run: Run, source_id: int) -> list[str]:
 
     Not those that a later attempt has answered: the landing's receipt tells of that one.
     """
-    older = sa.and_(
-        runs.c.source_id == source_id,
-        runs.c.landing_id < run.landing_id,
-        runs.c.outcome.in_([outcome.value for outcome in SUPERSEDABLE]),
-    )
-    later = runs.alias("later")
-    answered = sa.exists().where(
-        later.c.landing_id == runs.c.landing_id, later.c.attempt > runs.c.attempt, later.c.outcome.is_not(None)
-    )
-    ids = [run.id for run in map(_run, tx.execute(_QUERY.where(older, ~answered))) if not run.undid_nothing]
+    found = tx.execute(_unanswered(), {"of_source": source_id, "before": run.landing_id})
+    ids = [one.id for one in map(_run, found) if not one.undid_nothing]
     if ids:
         values = {"outcome": Outcome.SUPERSEDED.value, "superseded_by": run.id}
         tx.execute(runs.update().where(runs.c.id.in_(ids)).values(**values))
     return ids
 
 
+@lru_cache
+def _unanswered() -> sa.Select[Any]:
+    """The runs of a source's older landings that a newer file makes pointless."""
+    older = sa.and_(
+        runs.c.source_id == sa.bindparam("of_source"),
+        runs.c.landing_id < sa.bindparam("before"),
+        runs.c.outcome.in_([outcome.value for outcome in SUPERSEDABLE]),
+    )
+    later = runs.alias("later")
+    answered = sa.exists().where(
+        later.c.landing_id == runs.c.landing_id, later.c.attempt > runs.c.attempt, later.c.outcome.is_not(None)
+    )
+    return _QUERY.where(older, ~answered)
+
+
 def end_undone(tx: sa.Connection, run: Run, undone: Sequence[Run]) -> None:
     """End runs of other landings that were undone together with a run; for the transaction that undoes them."""
     others = [one.landing_id for one in undone if one.landing_id != run.landing_id]
+    if not others:
+        return
     theirs = map(_run, tx.execute(_QUERY.where(runs.c.landing_id.in_(others), runs.c.outcome.is_not(None))))
     applied = {one.id for one in undone}
     ids = [one.id for one in theirs if one.id in applied or one.undid_nothing]
@@ -335,7 +340,7 @@ def end_undone(tx: sa.Connection, run: Run, undone: Sequence[Run]) -> None:
 
 def superseded_by(tx: sa.Connection, run: Run) -> list[Run]:
     """The runs that a run has superseded or undone, newest attempt of each landing: their receipts must say so."""
-    found = [_run(row) for row in tx.execute(_QUERY.where(runs.c.superseded_by == run.id).order_by(runs.c.id))]
+    found = [_run(row) for row in tx.execute(_SUPERSEDED_BY, {"by_run": run.id})]
     return list({one.landing_id: one for one in found}.values())
 
 
@@ -368,6 +373,7 @@ _QUERY = (
     .join(accounts, accounts.c.id == runs.c.account_id)
     .outerjoin(sources, sources.c.id == runs.c.source_id)
 )
+# Statements that every run needs are made once: making one takes longer than running it.
 _BY_ID = _QUERY.where(runs.c.id == sa.bindparam("of_id"))
 _OWN = (
     runs.update()
@@ -376,6 +382,26 @@ _OWN = (
         owner=sa.bindparam("new_owner"),
         state=sa.case((runs.c.state == State.LANDED.value, State.CLAIMED.value), else_=runs.c.state),
     )
+)
+_NEWEST_OF_SOURCE = (
+    _QUERY.where(runs.c.source_id == sa.bindparam("of_source"), runs.c.outcome.is_not(None))
+    .order_by(runs.c.landing_id.desc(), runs.c.attempt.desc())
+    .limit(1)
+)
+_SUPERSEDED_BY = _QUERY.where(runs.c.superseded_by == sa.bindparam("by_run")).order_by(runs.c.id)
+_HOLD_ACCOUNT = (
+    sa.select(accounts.c.id).where(accounts.c.id == sa.bindparam("of_account")).with_for_update(key_share=True)
+)
+_OF_LANDING = runs.c.landing_id == sa.bindparam("of_landing")
+_LAST_ATTEMPT = sa.select(sa.func.max(runs.c.attempt)).where(_OF_LANDING)
+_ADD = runs.insert().values(
+    **{name: sa.bindparam(name) for name in ("id", "landing_id", "attempt", "priority", "requested_by", "created_at")},
+    account_id=sa.select(landings.c.account_id)
+    .where(landings.c.id == sa.bindparam("of_landing", type_=landings.c.id.type))
+    .scalar_subquery(),
+    state=State.LANDED.value,
+    request=sa.null(),
+    report=sa.null(),
 )
 
 

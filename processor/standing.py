@@ -47,13 +47,12 @@ def form(feed: Feed, source: Source, reading: Reading) -> str:
 
 def of(tx: sa.Connection, source_id: int) -> Standing:
     """What a source stands at now."""
-    query = sa.select(sources.c.standing_run, sources.c.standing_sha256, sources.c.standing_form)
-    return Standing(*tx.execute(query.where(sources.c.id == source_id)).one())
+    return Standing(*tx.execute(_OF, {"of_source": source_id}).one())
 
 
 def rows_run(tx: sa.Connection, source_id: int) -> int | None:
     """The serial of the run that has changed a source's rows last; None before anything was applied to it."""
-    serial: int | None = tx.execute(sa.select(sources.c.rows_run).where(sources.c.id == source_id)).scalar_one()
+    serial: int | None = tx.execute(_ROWS_RUN, {"of_source": source_id}).scalar_one()
     return serial
 
 
@@ -76,7 +75,7 @@ def seen(tx: sa.Connection, source_id: int) -> Seen:
 
 def require(tx: sa.Connection, source_id: int, before: Seen) -> None:
     """Keep a source for the caller's write transaction. Raises SourceMoved if it is not as it was seen."""
-    tx.execute(sa.select(sources.c.id).where(sources.c.id == source_id).with_for_update(key_share=True))
+    tx.execute(_KEPT, {"of_source": source_id})
     if seen(tx, source_id) != before:
         raise SourceMoved
 
@@ -94,3 +93,9 @@ def set_to(tx: sa.Connection, source_id: int, standing: Standing, *, rows_run: i
     if rows_run is not None:
         values["rows_run"] = rows_run
     tx.execute(sources.update().where(sources.c.id == source_id).values(**values))
+
+
+_IS_SOURCE = sources.c.id == sa.bindparam("of_source")
+_OF = sa.select(sources.c.standing_run, sources.c.standing_sha256, sources.c.standing_form).where(_IS_SOURCE)
+_ROWS_RUN = sa.select(sources.c.rows_run).where(_IS_SOURCE)
+_KEPT = sa.select(sources.c.id).where(_IS_SOURCE).with_for_update(key_share=True)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -50,26 +51,19 @@ class Turn:
 def give(tx: sa.Connection, account_id: int) -> Turn | None:
     """Give an account's next run its turn, in the caller's write transaction; None if one has it, or none waits."""
     hold_account(tx, account_id)
-    taken = sa.select(runs.c.serial).where(runs.c.account_id == account_id, sa.text(HAS_TURN))
-    if tx.execute(taken).first() is not None:
+    if tx.execute(_TAKEN, {"of_account": account_id}).first() is not None:
         return None
-    next_one = (
-        sa.select(runs.c.id)
-        .where(runs.c.account_id == account_id, sa.text(AWAITS_TURN))
-        .order_by(runs.c.priority, runs.c.landing_id, runs.c.attempt)
-        .limit(1)
-    )
-    run_id = tx.execute(next_one).scalar()
+    run_id = tx.execute(_NEXT, {"of_account": account_id}).scalar()
     if run_id is None:
         return None
-    tx.execute(runs.update().where(runs.c.id == run_id).values(turn_at=iso(now())))
-    return _turn(tx, runs.c.id == run_id)[0]
+    tx.execute(_GIVE, {"of_id": run_id, "at": iso(now())})
+    return _turns(tx, _TURN_OF_RUN, of_id=run_id)[0]
 
 
 def unclaimed(tx: sa.Connection, *, before: str | None = None) -> list[Turn]:
     """The turns that were given (before a moment: UTC, ISO 8601), and whose run has not begun."""
     given = sa.and_(sa.text(HAS_TURN), runs.c.state == State.LANDED.value)
-    return _turn(tx, sa.and_(given, runs.c.turn_at < before) if before else given)
+    return _turns(tx, _turn(sa.and_(given, runs.c.turn_at < before) if before else given))
 
 
 def waiting_accounts(tx: sa.Connection) -> list[int]:
@@ -180,14 +174,30 @@ class Turns:
         return (size or 0) * (_UNPACKS_TO if packed else 1) >= self._here.settings.processor.large_mebibytes << 20
 
 
-def _turn(tx: sa.Connection, which: sa.ColumnElement[bool]) -> list[Turn]:
+def _turn(which: sa.ColumnElement[bool]) -> sa.Select[Any]:
     earlier = runs.alias("earlier")
     size = sa.select(sa.func.max(earlier.c.bytes)).where(earlier.c.landing_id == runs.c.landing_id).scalar_subquery()
-    query = (
+    return (
         sa.select(runs.c.id, runs.c.landing_id, accounts.c.name, landings.c.name, runs.c.priority, size)
         .join(landings, landings.c.id == runs.c.landing_id)
         .join(accounts, accounts.c.id == runs.c.account_id)
         .where(which)
         .order_by(runs.c.priority, runs.c.landing_id)
     )
-    return [Turn(row[0], Landing(row[1], row[2], row[3]), row[4], row[5]) for row in tx.execute(query)]
+
+
+def _turns(tx: sa.Connection, query: sa.Select[Any], **of: str) -> list[Turn]:
+    return [Turn(row[0], Landing(row[1], row[2], row[3]), row[4], row[5]) for row in tx.execute(query, of)]
+
+
+# Made once: every run needs them, and making one takes longer than running it.
+_OF_ACCOUNT = runs.c.account_id == sa.bindparam("of_account")
+_TAKEN = sa.select(runs.c.serial).where(_OF_ACCOUNT, sa.text(HAS_TURN))
+_NEXT = (
+    sa.select(runs.c.id)
+    .where(_OF_ACCOUNT, sa.text(AWAITS_TURN))
+    .order_by(runs.c.priority, runs.c.landing_id, runs.c.attempt)
+    .limit(1)
+)
+_GIVE = runs.update().where(runs.c.id == sa.bindparam("of_id")).values(turn_at=sa.bindparam("at"))
+_TURN_OF_RUN = _turn(runs.c.id == sa.bindparam("of_id"))

@@ -70,7 +70,7 @@ class Database:
 
     def __init__(
         self,
-        url: str,
+        url: str | sa.URL,
         *,
         durability: Durability = "full",
         name: str = "",
@@ -88,6 +88,14 @@ class Database:
             self.engine = sa.create_engine(
                 self.url, **postgresql_engine(name=name, settings=timeouts, waits_seconds=waits_seconds)
             )
+
+    def with_durability(
+        self, durability: Durability, *, name: str = "", waits_seconds: int = _WAITS_SECONDS
+    ) -> "Database":
+        """The same database with commits of another durability, by connections of its own; its writers are one row."""
+        other = Database(self.url, durability=durability, name=name, waits_seconds=waits_seconds)
+        other._turn = self._turn
+        return other
 
     @property
     def is_sqlite(self) -> bool:
@@ -193,7 +201,7 @@ class Database:
             )
 
 
-def database_url(url: str) -> sa.URL:
+def database_url(url: str | sa.URL) -> sa.URL:
     """A URL as SQLAlchemy takes it; `postgresql://` means psycopg 3, the driver that is installed."""
     made = sa.make_url(url)
     return made.set(drivername="postgresql+psycopg") if made.drivername in {"postgresql", "postgres"} else made

@@ -51,7 +51,7 @@ def open_context(settings: Settings, db: Database) -> Context:
     account_data.ensure_tables(db, catalogue)
     owner = owner_name(settings.node)
     named = db if db.is_sqlite else Database(settings.url, name=owner)
-    progress = Database(settings.url, durability="normal", name=owner)
+    progress = named.with_durability("normal", name=owner)
     zone = Zone(settings.root)
     archive = archive_of(settings, zone)
     return Context(settings, named, progress, zone, archive, catalogue, Sources(named, catalogue), owner)

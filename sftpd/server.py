@@ -15,7 +15,6 @@ import structlog
 from keys.key import Refusal
 from keys.store import CertifiedKey, Keys, Opened
 from landingzone.command import Installation
-from landingzone.db import Database
 from landingzone.errors import LandingZoneError
 from landingzone.metrics import Metrics, Part
 from landingzone.refused_logins import RefusedLogins
@@ -61,7 +60,7 @@ class Door:
         self.writers = ThreadPoolExecutor(8, thread_name_prefix="door-write")
         self.watcher = ThreadPoolExecutor(1, thread_name_prefix="door-watch")
         keys = Keys(here.db)
-        notes = Database(here.settings.url, durability="normal", waits_seconds=NOTE_SECONDS)
+        notes = here.db.with_durability("normal", waits_seconds=NOTE_SECONDS)
         refused = RefusedLogins(notes)
         self.reception = Reception(keys, refused, self.readers, self.writers, here.settings.limits)
         self.connections: set[Connection] = set()

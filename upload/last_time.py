@@ -20,6 +20,7 @@ from processor.records import Records
 Hashes = npt.NDArray[np.uint64]
 
 _KEPT_COUNTS: Final = 10
+_AT_ONCE: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +75,44 @@ class Lister:
 
     def __init__(self) -> None:
         self._hashers: dict[str, Hasher] = {}
-        self._found: dict[str, list[tuple[Hashes, Hashes]]] = {}
+        self._found: dict[str, _Growing] = {}
 
     def add(self, records: Records) -> None:
         """Take in a batch's rows of one feed."""
         name = records.feed.name
         hasher = self._hashers.setdefault(name, Hasher(records.feed.field_names, records.feed.key))
         hashes = hasher.rows(records.rows)
-        self._found.setdefault(name, []).append((hashes.key, hashes.row))
+        self._found.setdefault(name, _Growing()).add(hashes.key, hashes.row)
 
     def listed(self) -> dict[str, Listed]:
-        """What was collected; of two rows of one key the first."""
-        made = {}
-        for name, found in self._found.items():
-            keys, at = np.unique(np.concatenate([keys for keys, _ in found]), return_index=True)
-            made[name] = Listed(keys, np.concatenate([rows for _, rows in found])[at])
-        return made
+        """What was collected, which is given out of hand; of two rows of one key the first."""
+        return {name: self._found.pop(name).listed() for name in list(self._found)}
+
+
+class _Growing:
+    """Two columns of numbers in one piece of memory: many small pieces would leave holes behind."""
+
+    def __init__(self) -> None:
+        self._numbers: npt.NDArray[np.uint64] = np.empty((2, 65_536), dtype=np.uint64)
+        self._count = 0
+
+    def add(self, keys: Hashes, rows: Hashes) -> None:
+        needed = self._count + len(keys)
+        if needed > self._numbers.shape[1]:
+            wider = np.empty((2, max(needed, self._numbers.shape[1] * 3 // 2)), dtype=np.uint64)
+            wider[:, : self._count] = self._numbers[:, : self._count]
+            self._numbers = wider
+        self._numbers[0, self._count : needed] = keys
+        self._numbers[1, self._count : needed] = rows
+        self._count = needed
+
+    def listed(self) -> Listed:
+        order = np.argsort(self._numbers[0, : self._count], kind="stable").astype(np.uint32)
+        keys = self._numbers[0][order]
+        rows = self._numbers[1][order]
+        first = np.ones(len(keys), dtype=bool)
+        first[1:] = keys[1:] != keys[:-1]
+        return Listed(keys, rows) if first.all() else Listed(keys[first], rows[first])
 
 
 def compare(before: Listed, after: Listed) -> Difference:
@@ -100,9 +123,14 @@ def compare(before: Listed, after: Listed) -> Difference:
     >>> compare(one, two)
     Difference(added=1, changed=1, gone=1, same=1)
     """
-    _, old, new = np.intersect1d(before.keys, after.keys, assume_unique=True, return_indices=True)
-    same = int((before.rows[old] == after.rows[new]).sum())
-    return Difference(after.count - len(new), len(new) - same, before.count - len(old), same)
+    both = same = 0
+    for at in range(0, after.count if before.count else 0, _AT_ONCE):
+        keys, rows = after.keys[at : at + _AT_ONCE], after.rows[at : at + _AT_ONCE]
+        places = np.minimum(np.searchsorted(before.keys, keys), before.count - 1)
+        there = before.keys[places] == keys
+        both += int(there.sum())
+        same += int((there & (before.rows[places] == rows)).sum())
+    return Difference(after.count - both, both - same, before.count - both, same)
 
 
 def load(folder: Path, source: str) -> Sent | None:

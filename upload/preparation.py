@@ -207,7 +207,6 @@ def _looked_at(
 ) -> Prepared:
     key = f"{source.called}.{school}" if school else source.called
     name = source.sent_as.replace("{school}", school)
-    before = last_time.load(setup.folder.state, key)
     lister = last_time.Lister()
     rejects = made.path.with_name("rejects.csv") if with_rejects else None
     found, unreadable = None, ""
@@ -215,6 +214,7 @@ def _looked_at(
         found = examine(made.path, name=name, feed=feed, rejects_to=rejects, on_rows=lister.add, limits=LIMITS)
     except UnreadableFile as wrong:
         unreadable = str(wrong)
+    before = last_time.load(setup.folder.state, key)
     sent, differences, refusal, remarks = None, dict[str, Difference](), unreadable, list[str]()
     if found is not None:
         listed = lister.listed()

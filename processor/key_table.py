@@ -21,7 +21,7 @@ class KeyTable:
     """Slots from which on memory counts for more than speed: the table may be fuller, and grows in smaller steps."""
     _FIRST_SLOTS: Final = 1024
     _AT_ONCE: Final = 1 << 17
-    _PLACED_AT_ONCE: Final = 1 << 20
+    _PLACED_AT_ONCE: Final = 1 << 18
     _WENT_ROUND: Final = 1 << 12
     """More entries than ever pile up at the table's start."""
 

@@ -1,13 +1,12 @@
 """What was sent last time, as hashes and counts: no data. One file for each source, readable by its owner only."""
 
 import contextlib
-import io
 import json
 import os
 import statistics
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,6 +67,10 @@ class Sent:
     def usual_rows(self) -> int:
         """The median of what the last files had."""
         return int(statistics.median(self.rows))
+
+    def without_hashes(self) -> "Sent":
+        """The same without what takes memory."""
+        return replace(self, listed={})
 
 
 class Lister:
@@ -146,30 +149,24 @@ def load(folder: Path, source: str) -> Sent | None:
     return None
 
 
-def save(folder: Path, source: str, sent: Sent, before: Sent | None) -> None:
-    """Keep what was sent, in place of what was before."""
+def write(path: Path, sent: Sent, before: Sent | None) -> None:
+    """Write what is about to be sent into a new file, from where `keep` takes it."""
     rows = [*(before.rows if before else ()), *sent.rows][-_KEPT_COUNTS:]
-    about = {name: value for name, value in asdict(_without_hashes(sent)).items() if name != "listed"}
+    about = {name: value for name, value in asdict(sent.without_hashes()).items() if name != "listed"}
     about |= {"rows": rows, "version": VERSION, "feeds": list(sent.listed)}
     arrays: dict[str, npt.NDArray[Any]] = {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
     for name, one in sent.listed.items():
         arrays |= {f"{name}.keys": one.keys, f"{name}.rows": one.rows}
-    packed = io.BytesIO()
-    np.savez(packed, allow_pickle=False, **arrays)
-    path = _path(folder, source)
-    making = path.with_suffix(".new")
-    making.unlink(missing_ok=True)
-    with os.fdopen(
-        os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600), "wb"
-    ) as f:
-        f.write(packed.getbuffer())
-        f.flush()
-        os.fsync(f.fileno())
-    making.replace(path)
+    binary = getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | binary, 0o600), "wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
 
 
-def _without_hashes(sent: Sent) -> Sent:
-    return Sent(sent.when, sent.sha256, sent.rows, sent.header, {})
+def keep(path: Path, folder: Path, source: str) -> None:
+    """From now on that file says what was sent last."""
+    path.replace(_path(folder, source))
 
 
 def _path(folder: Path, source: str) -> Path:

@@ -70,7 +70,7 @@ def _is_worth_it(outgoing: Outgoing) -> bool:
 
 def _compressed(outgoing: Outgoing) -> Parcel:
     path = outgoing.path.with_name(f"{outgoing.path.name}.zst")
-    compressor = zstandard.ZstdCompressor(level=LEVEL, threads=min(4, os.cpu_count() or 1), write_checksum=True)
+    compressor = zstandard.ZstdCompressor(level=LEVEL, threads=min(2, os.cpu_count() or 1), write_checksum=True)
     digest, size = hashlib.sha256(), 0
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600)
     with os.fdopen(descriptor, "wb") as out, outgoing.path.open("rb") as plain:

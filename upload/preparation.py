@@ -6,7 +6,7 @@ A damaged line is never mended on the way: where the source has one, its bytes g
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -66,12 +66,12 @@ class Prepared:
     before: Sent | None
     differences: dict[str, Difference]
     rejects: Path | None
-    _sent: Sent | None = field(repr=False)
+    _hashes: Path | None
 
     def remember(self, state: Path) -> None:
         """Keep its hashes as those of what was sent last: call it once a receipt says that it was imported."""
-        if self._sent is not None:
-            last_time.save(state, self.key, self._sent, self.before)
+        if self._hashes is not None:
+            last_time.keep(self._hashes, state, self.key)
 
     def discard(self) -> None:
         """Remove what was made for it."""
@@ -215,10 +215,12 @@ def _looked_at(
     except UnreadableFile as wrong:
         unreadable = str(wrong)
     before = last_time.load(setup.folder.state, key)
-    sent, differences, refusal, remarks = None, dict[str, Difference](), unreadable, list[str]()
+    hashes, differences, refusal, remarks = None, dict[str, Difference](), unreadable, list[str]()
     if found is not None:
         listed = lister.listed()
+        hashes = made.path.with_name("listed.npz")
         sent = Sent(iso(now()), made.sha256, (found.read,), found.header, listed)
+        last_time.write(hashes, sent, before)
         if before is not None:
             differences = {
                 one: last_time.compare(before.listed[one], listed[one]) for one in listed if one in before.listed
@@ -236,8 +238,8 @@ def _looked_at(
         refusal=refusal,
         remarks=tuple(filter(None, (made.remark, *remarks))),
         as_it_is=made.as_it_is,
-        before=before,
+        before=before.without_hashes() if before else None,
         differences=differences,
         rejects=rejects if rejects is not None and rejects.exists() else None,
-        _sent=sent,
+        _hashes=hashes,
     )

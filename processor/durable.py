@@ -2,9 +2,11 @@
 
 A run is a workflow whose id is the run's id. It is enqueued when its account's turn is its own (turns.py), so what
 stands in the queues belongs to different accounts and goes side by side: attendance first, then in the order of
-turns. Large files have a queue of their own, so that they never take all workers. What was finished is not repeated
-after a crash; what was not, is. A process that starts takes up what a process of the same node left, and others take
-up what a dead one left.
+turns. Large files have a queue of their own, so that they never take all workers.
+
+After a crash a workflow begins again: how far its run is, and so what is left to do, the run's own row says; DBOS is
+not told of each step. A process that starts takes up what a process of the same node left, and others take up what a
+dead one left.
 """
 
 import json
@@ -37,7 +39,7 @@ Step = Callable[[str], None]
 class Lost(BaseException):
     """The run is no longer this process's: its workflow ends here, and nothing is noted of it.
 
-    Not an Exception: DBOS would note that as the step's result, for the process that has the run now.
+    Not an Exception: DBOS would note that as the run's result, for the process that has it now.
     """
 
 
@@ -52,8 +54,8 @@ class Durable:
         owner: what its connections to a server are called.
         workers: runs that go side by side; beside them half as many of large files.
         poll_seconds: interval at which the queue is polled.
-        steps: what a run goes through; each gets the run's id, and can be repeated without a second effect. Raises
-            Lost if another process has the run now.
+        steps: what a run goes through; each gets the run's id, passes over what is done, and can be repeated without
+            a second effect. Raises Lost if another process has the run now.
         on_disk_full: called when DBOS could not write for want of room; returns when it is worth trying again.
     """
 
@@ -105,7 +107,7 @@ class Durable:
                 self._under_way.add(run_id)
             try:
                 for step in steps:
-                    DBOS.run_step({"name": step.__name__}, step, run_id)
+                    step(run_id)
             finally:
                 self._under_way.discard(run_id)
                 self._ended(run_id)

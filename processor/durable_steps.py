@@ -19,20 +19,8 @@ _LONGEST_WAIT = 30.0
 
 
 def durable_steps(here: Context) -> tuple[Callable[[str], None], ...]:
-    """The import's steps as functions of a run's id: one up to the commit, one after it.
-
-    DBOS notes the end of each in two transactions of its own; how far a run is within them its row says.
-    """
-    return tuple(_one_after_another([_durable(here, step, states) for step, states in group]) for group in STEPS)
-
-
-def _one_after_another(steps: list[Callable[[str], None]]) -> Callable[[str], None]:
-    def all_of_them(run_id: str) -> None:
-        for step in steps:
-            step(run_id)
-
-    all_of_them.__name__ = steps[-1].__name__
-    return all_of_them
+    """The import's steps as functions of a run's id."""
+    return tuple(_durable(here, step, states) for step, states in STEPS)
 
 
 def wait_for_room(here: Context) -> None:

@@ -147,10 +147,12 @@ def leave(here: Context, run: Run) -> None:
             receipt.write(here.zone, here.archive, one, as_latest=is_latest)
 
 
-#: The steps of a run, each with the states in which it has work to do: those up to the commit, and those after it.
+#: The steps of a run, each with the states in which it has work to do.
 STEPS = (
-    ((claim, (State.LANDED, *runs.BEFORE_COMMIT)), (bring_in, runs.BEFORE_COMMIT)),
-    ((keep, (State.APPLIED,)), (hand_out, (State.ARCHIVED,))),
+    (claim, (State.LANDED, *runs.BEFORE_COMMIT)),
+    (bring_in, runs.BEFORE_COMMIT),
+    (keep, (State.APPLIED,)),
+    (hand_out, (State.ARCHIVED,)),
 )
 
 

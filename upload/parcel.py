@@ -18,6 +18,8 @@ WORTH = 0.9
 """What a sample must come down to."""
 MOST = 150
 """The server takes what unpacks to more than some hundred times its size for a trap."""
+_PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK", b"\xd0\xcf\x11\xe0")
+"""How gzip, zstd, zip with workbooks, and old workbooks begin: packed twice the server would not take them."""
 _SAMPLE = 1 << 20
 _BLOCK = 1 << 20
 
@@ -43,7 +45,7 @@ class Parcel:
 
 def pack(outgoing: Outgoing, compress: Literal["auto", "always", "never"]) -> Parcel:
     """Make the parcel; blocks for as long as compressing takes."""
-    if compress != "never" and (compress == "always" or _is_worth_it(outgoing)):
+    if compress != "never" and _can_be(outgoing) and (compress == "always" or _is_worth_it(outgoing)):
         packed = _compressed(outgoing)
         if packed.bytes * MOST >= outgoing.bytes:
             return packed
@@ -58,6 +60,11 @@ def packed_name(name: str) -> str:
     ('students.csv.zst', 'STUDENTS.TXT')
     """
     return f"{name}.zst" if name.lower().endswith(".csv") else name
+
+
+def _can_be(outgoing: Outgoing) -> bool:
+    with outgoing.path.open("rb") as file:
+        return not file.read(8).startswith(_PACKED)
 
 
 def _is_worth_it(outgoing: Outgoing) -> bool:

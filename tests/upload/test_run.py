@@ -1,7 +1,11 @@
 """A run: what is sent is vouched for by its receipt, or the exit code and the log say why not."""
 
+import contextlib
 import json
 import os
+import pty
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -126,3 +130,19 @@ def test_logs_go_after_thirty_days(students: Any) -> None:
     os.utime(log, (old, old))
     students.run()
     assert log not in (students.folder / "logs").iterdir()
+
+
+def test_a_terminal_shows_bars_and_the_values_that_were_rejected(students: Any) -> None:
+    students.file("students.csv", STUDENTS.replace("555-01", "777-88"))
+    parent, child = pty.openpty()
+    command = [sys.executable, "-m", "upload.cli", "--folder", str(students.folder), "run"]
+    with subprocess.Popen(command, stdout=child, stderr=child, env={**os.environ, "COLUMNS": "120"}) as running:
+        os.close(child)
+        told = b""
+        with contextlib.suppress(OSError):  # the terminal ends with the program
+            while data := os.read(parent, 1 << 16):
+                told += data
+    os.close(parent)
+    assert running.returncode == 10, told
+    assert b"777-88" in told
+    assert b"777-88" not in students.program("run").stdout.encode()

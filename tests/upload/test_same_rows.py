@@ -1,7 +1,5 @@
 """Writing a file anew changes nothing of what it says: every file of the corpus, beside its ideal form."""
 
-import gzip
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +7,12 @@ import pytest
 
 from landingzone.feed import load_catalogue
 from processor.examination import Examined, UnreadableFile, examine
+from tests.processor.reading.test_corpus import CASES as CORPUS
+from tests.processor.reading.test_corpus import packed
 from upload.preparation import _formatted
 from upload.settings import SourceSettings
 
-DATA = Path(__file__).resolve().parents[1] / "data"
-CASES = {
-    f"{kind}: {case['name']}": case
-    for kind in ("departures", "damages", "shapes", "wrong_imports")
-    for case in tomllib.loads((DATA / f"{kind}.toml").read_text(encoding="utf-8"))["case"]
-    if "content" in case and "widths" not in case and case.get("packed", "gzip") == "gzip"
-}
+CASES = {name: case for name, case in CORPUS.items() if "widths" not in case}
 CATALOGUE = load_catalogue()
 
 
@@ -50,9 +44,8 @@ def said(one: Examined) -> dict[str, Any]:
 def test_the_ideal_form_says_what_the_file_says(tmp_path: Path, name: str) -> None:
     case = CASES[name]
     feed = case.get("feed", "enrollments")
-    data = case["content"].encode(case.get("encoding", "ascii"))
     before, after = tmp_path / "before.csv", tmp_path / "after.csv"
-    before.write_bytes(gzip.compress(data) if "packed" in case else data)
+    before.write_bytes(packed(case))
     made = _formatted(SourceSettings(feed=feed, file="before.csv"), CATALOGUE[feed], before, after)
     one, other = found(before, feed), found(after, feed)
     if isinstance(one, str) or isinstance(other, str):

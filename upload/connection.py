@@ -173,7 +173,7 @@ class Connection:
         """Why it broke, in a sentence's end."""
         if self.silent:
             return f"nothing came from the server for {self._patience.silence:g} seconds"
-        return self._transport.farewell or plain(str(error)) or type(error).__name__
+        return (self._transport.farewell or plain(str(error)) or type(error).__name__).rstrip(".")
 
     def close(self) -> None:
         """End it; never raises."""

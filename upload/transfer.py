@@ -61,7 +61,7 @@ def deliver(parcel: Parcel, line: Line, note: Note, progress: Progress) -> None:
     """Send a parcel until it has arrived. Raises NotDelivered, and what `connect` raises for good."""
     log: Note = lambda event, **values: note(event, source=parcel.outgoing.source, **values)  # noqa: E731
     journey, patience = _Journey(parcel.name), line.way.patience
-    began, why = time.monotonic(), "the deadline had passed before it began"
+    began, why = time.monotonic(), "the deadline has passed"
     while patience.left > 0:
         before = journey.confirmed
         try:
@@ -70,8 +70,9 @@ def deliver(parcel: Parcel, line: Line, note: Note, progress: Progress) -> None:
                     try:
                         _attempt(parcel, line, journey, log, progress)
                     except (ConnectionLost, _TryAgain) as error:
-                        why = str(error)
-                        log("attempt.failed", why=why, confirmed=journey.confirmed, attempt=attempt.num)
+                        if patience.left > 0:  # else the deadline itself has cut it, which says nothing
+                            why = str(error)
+                        log("attempt.failed", why=str(error), confirmed=journey.confirmed, attempt=attempt.num)
                         if journey.confirmed > before:
                             raise _Moved from None  # what moves on is tried again without a longer wait
                         raise

@@ -211,7 +211,7 @@ class _Met:
     def deafen(self) -> None:
         """From now on no answer comes back; a moment later it breaks."""
         self._deaf = True
-        asyncio.get_running_loop().call_later(0.4, self.over.set)
+        asyncio.get_running_loop().call_later(1.0, self.over.set)
 
     async def carry(
         self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, counts: bool, answers: bool

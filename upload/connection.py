@@ -148,7 +148,7 @@ class Connection:
             try:
                 left = self._transport.auth_publickey(account, key)
             except paramiko.AuthenticationException as refused:
-                if not self._transport.is_active():  # it hung up, which is no word about the key
+                if not self._transport.is_active() or "timeout" in str(refused):  # a cut is no word about the key
                     raise paramiko.SSHException(self._transport.farewell or str(refused)) from None
                 offered.append(key.fingerprint)
                 continue

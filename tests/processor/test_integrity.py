@@ -127,6 +127,13 @@ def test_an_associations_two_sides_are_asked_for(bring: Bring, look: Look, stude
     assert found["reference_missing", "associations", "student_id"].records[0]["student_id"] == "5"
 
 
+def test_values_that_only_together_look_the_same_are_no_partners(bring: Bring, look: Look, students: Students) -> None:
+    bring("students", students(1).decode())
+    bring("sections", SECTIONS + "7,01,23,1,Art\n7,1:2,3,1,Art\n")
+    bring("enrollments", ENROLLMENTS + "1000,01,23\n1000,012,3\n1000,1,2:3\n")
+    assert look()["reference_missing", "enrollments", "school_id,section_id"].count == 2
+
+
 def test_two_sources_of_a_record_count_once_and_say_what_they_say_together(desk: Any, bring: Bring, look: Look) -> None:
     here = desk.night.here
     bring("staff", STAFF + "t1,Ames,Tia,2065550000,001\n")

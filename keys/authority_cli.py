@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from landingzone import audit
-from landingzone.command import AsJson, installation, print_listing
+from landingzone.command import installation, print_listing
+from landingzone.command_line import AsJson
 from landingzone.errors import UsageError
 
 ca = typer.Typer(help="Who may sign certificates that open accounts.", no_args_is_help=True)

@@ -10,7 +10,8 @@ from keys.authority_cli import ca
 from keys.key_file import read_key_file
 from landingzone import audit
 from landingzone.clock import now
-from landingzone.command import AsJson, Installation, installation, print_json, print_listing
+from landingzone.command import Installation, installation, print_listing
+from landingzone.command_line import AsJson, print_json
 from landingzone.errors import UsageError
 
 keys = typer.Typer(help="The public keys that open an account.", no_args_is_help=True)

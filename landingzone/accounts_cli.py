@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from landingzone import audit
-from landingzone.command import AsJson, installation, print_listing
+from landingzone.command import installation, print_listing
+from landingzone.command_line import AsJson
 
 accounts = typer.Typer(help="The districts' accounts.", no_args_is_help=True)
 

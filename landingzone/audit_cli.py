@@ -10,7 +10,8 @@ import typer
 
 from landingzone import audit
 from landingzone.clock import iso
-from landingzone.command import AsJson, installation, print_json, print_listing
+from landingzone.command import installation, print_listing
+from landingzone.command_line import AsJson, print_json
 from landingzone.errors import UsageError
 from landingzone.refused_logins import RefusedLogins
 

@@ -6,7 +6,8 @@ import typer
 
 from landingzone import audit
 from landingzone.accounts_cli import AccountName
-from landingzone.command import AsJson, installation, print_listing
+from landingzone.command import installation, print_listing
+from landingzone.command_line import AsJson
 
 broadcasts = typer.Typer(help="When messages go out, and which feeds must be in by then.", no_args_is_help=True)
 

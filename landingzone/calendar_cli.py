@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from landingzone import audit
-from landingzone.command import AsJson, installation, print_listing
+from landingzone.command import installation, print_listing
+from landingzone.command_line import AsJson
 from landingzone.errors import UsageError
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")

@@ -32,17 +32,11 @@ from landingzone import (
     notify_cli,
 )
 from landingzone.command import Installation, installation
+from landingzone.command_line import command_line
 from landingzone.db import Database
 from landingzone.errors import DatabaseAway, LandingZoneError
 
-app = typer.Typer(
-    name="landingzone",
-    help="An SFTP landing zone for K-12 data.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = command_line("landingzone", explained="An SFTP landing zone for K-12 data.")
 
 
 @app.callback()

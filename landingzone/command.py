@@ -1,17 +1,17 @@
 """What every command shares: the settings, the database, the zone, and how a listing is printed."""
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from landingzone.account import Accounts
+from landingzone.command_line import print_json
 from landingzone.db import Database
 from landingzone.feed import Catalogue, load_catalogue
 from landingzone.settings import Settings, load_settings
@@ -70,9 +70,6 @@ def installation(context: typer.Context) -> Installation:
     return found
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-
-
 def print_listing(rows: Iterable[Any], columns: Mapping[str, str], *, as_json: bool, empty: str) -> None:
     """Print rows (frozen dataclasses or mappings): as JSON whole, as a table only `columns` (name -> heading)."""
     records = [_as_dict(row) for row in rows]
@@ -89,11 +86,6 @@ def print_listing(rows: Iterable[Any], columns: Mapping[str, str], *, as_json: b
     if not console.is_terminal:
         console.width = 400  # a pipe has no width: a line must not be folded for it
     console.print(table)
-
-
-def print_json(value: Any) -> None:  # noqa: ANN401 - anything that JSON holds
-    """Print a value as JSON."""
-    typer.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
 
 
 def _as_dict(row: Any) -> dict[str, Any]:  # noqa: ANN401 - dataclass or mapping

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from landingzone.command import AsJson, installation, print_json
+from landingzone.command import installation
+from landingzone.command_line import AsJson, print_json
 from landingzone.doctor.account import Facts, diagnose, explain
 from landingzone.doctor.finding import Finding, Severity, examine, worst
 

@@ -6,7 +6,8 @@ import typer
 
 from landingzone import audit
 from landingzone.accounts_cli import AccountName
-from landingzone.command import AsJson, Installation, installation, print_json, print_listing
+from landingzone.command import Installation, installation, print_listing
+from landingzone.command_line import AsJson, print_json
 from landingzone.errors import LandingZoneError, UsageError
 from landingzone.feed import Feed, Mode
 from landingzone.kept_mapping import KeptMapping

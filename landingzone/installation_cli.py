@@ -2,7 +2,8 @@
 
 import typer
 
-from landingzone.command import AsJson, installation, print_listing
+from landingzone.command import installation, print_listing
+from landingzone.command_line import AsJson
 from landingzone.settings import explain
 
 

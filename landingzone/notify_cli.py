@@ -6,7 +6,8 @@ import typer
 
 from landingzone import audit
 from landingzone.accounts_cli import AccountName, accounts
-from landingzone.command import AsJson, installation, print_listing
+from landingzone.command import installation, print_listing
+from landingzone.command_line import AsJson
 
 notify = typer.Typer(help="Notices by webhook and e-mail.", no_args_is_help=True)
 

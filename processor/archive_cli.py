@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from landingzone.command import AsJson, installation, print_listing
+from landingzone.command import installation, print_listing
+from landingzone.command_line import AsJson
 from landingzone.errors import LandingZoneError
 
 archive = typer.Typer(help="The files that came, as they came.", no_args_is_help=True)

@@ -9,7 +9,8 @@ import typer
 
 from landingzone import audit
 from landingzone.accounts_cli import AccountName, accounts
-from landingzone.command import AsJson, Installation, installation, print_json, print_listing
+from landingzone.command import Installation, installation, print_listing
+from landingzone.command_line import AsJson, print_json
 from landingzone.errors import UsageError
 from landingzone.feeds_cli import feeds
 

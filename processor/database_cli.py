@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from landingzone import audit
-from landingzone.command import AsJson, installation, print_listing
+from landingzone.command import installation, print_listing
+from landingzone.command_line import AsJson
 
 database = typer.Typer(help="The database as a whole.", no_args_is_help=True)
 

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 import typer
 
 from landingzone.clock import iso, now
-from landingzone.command import AsJson, Installation, installation, print_json, print_listing
+from landingzone.command import Installation, installation, print_listing
+from landingzone.command_line import AsJson, print_json
 from landingzone.errors import UsageError
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from landingzone.accounts_cli import AccountName, accounts
-from landingzone.command import AsJson, installation, print_json
+from landingzone.command import installation
+from landingzone.command_line import AsJson, print_json
 from landingzone.errors import UsageError
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from landingzone.command import AsJson, installation, print_listing
+from landingzone.command import installation, print_listing
+from landingzone.command_line import AsJson
 
 
 def mount(app: typer.Typer) -> None:

@@ -6,7 +6,8 @@ import typer
 
 from landingzone import audit
 from landingzone.clock import iso, now
-from landingzone.command import AsJson, installation, print_listing
+from landingzone.command import installation, print_listing
+from landingzone.command_line import AsJson
 from sftpd import penalty
 
 door = typer.Typer(help="The front door: who has to wait.", no_args_is_help=True)

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from landingzone import audit
-from landingzone.command import AsJson, installation, print_listing
+from landingzone.command import installation, print_listing
+from landingzone.command_line import AsJson
 
 hostkeys = typer.Typer(help="The server's own keys, by which districts know it.", no_args_is_help=True)
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from landingzone.command_line import AsJson, print_json
 from landingzone.errors import LandingZoneError
-from upload.command import AsJson, Setup, print_json, setup
+from upload.command import Setup, setup
 from upload.outcome import Ending, worst
 
 if TYPE_CHECKING:

@@ -6,17 +6,14 @@ from typing import Annotated
 
 import typer
 
+from landingzone.command_line import command_line
 from landingzone.errors import LandingZoneError
 from upload import check_cli, init_cli, run_cli, schedule_cli, sources_cli
 from upload.command import Setup
 
-app = typer.Typer(
-    name="landingzone-upload",
-    help="Send a district's data to its landing zone: extract, check, send, and see what became of it.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+app = command_line(
+    "landingzone-upload",
+    explained="Send a district's data to its landing zone: extract, check, send, and see what became of it.",
 )
 
 

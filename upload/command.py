@@ -1,9 +1,7 @@
 """What every command shares: the folder and its settings."""
 
-import json
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
 
 import typer
 
@@ -39,11 +37,3 @@ def setup(context: typer.Context) -> Setup:
     found = context.find_object(Setup)
     assert found is not None
     return found
-
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-
-
-def print_json(value: Any) -> None:  # noqa: ANN401 - anything that JSON holds
-    """Print a value as JSON."""
-    typer.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))

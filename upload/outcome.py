@@ -32,6 +32,15 @@ class Ending(IntEnum):
     HOST_KEY_CHANGED = 24
     """The server is not the one that is pinned. Nothing was sent, and nothing will be until somebody has asked."""
 
+    @property
+    def said(self) -> str:
+        """For people.
+
+        >>> Ending.NO_RECEIPT.said
+        'no receipt'
+        """
+        return self.name.lower().replace("_", " ")
+
 
 _FROM_BEST_TO_WORST = (
     Ending.IMPORTED,

@@ -217,9 +217,7 @@ class Run:
     def _end(self, attempt: Attempt) -> None:
         self._ended.append(attempt)
         self._note("source.ended", source=attempt.key, ending=attempt.ending.name, why=attempt.why)
-        self._reporter.say(
-            f"\n{attempt.key}: {attempt.ending.name.lower().replace('_', ' ')}\n{attempt.words.rstrip()}"
-        )
+        self._reporter.say(f"\n{attempt.key}: {attempt.ending.said}\n{attempt.words.rstrip()}")
 
 
 def look_again(here: Setup, seconds: float = 20) -> None:

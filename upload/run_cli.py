@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from landingzone.command_line import AsJson, print_json
 from landingzone.errors import LandingZoneError
 from upload.check_cli import SendAnyway
-from upload.command import AsJson, print_json, setup
+from upload.command import setup
 from upload.outcome import worst
 
 
@@ -69,7 +70,7 @@ def status(
                 rows = f", {one.rows:,} rows" if one.file else ""
                 rejected = f", {one.rejected:,} rejected" if one.rejected else ""
                 when = one.began[:16].replace("T", " ")
-                typer.echo(f"  {when} UTC  {one.ending.name.lower().replace('_', ' ')}{rows}{rejected}")
+                typer.echo(f"  {when} UTC  {one.ending.said}{rows}{rejected}")
                 if one.why:
                     typer.echo(f"      {one.why}")
                 if one.log:

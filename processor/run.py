@@ -184,10 +184,8 @@ def add(
         "requested_by": requested_by,
         "created_at": iso(now()),
     }
-    if request is None:
-        tx.execute(_ADD, row | {"of_landing": landing.id})
-    else:
-        tx.execute(_ADD.values(request=request), row | {"of_landing": landing.id})
+    statement = _ADD if request is None else _ADD.values(request=request)
+    tx.execute(statement, row | {"of_landing": landing.id})
     return run_id
 
 
@@ -303,27 +301,12 @@ def supersede_older(tx: sa.Connection, run: Run, source_id: int) -> list[str]:
 
     Not those that a later attempt has answered: the landing's receipt tells of that one.
     """
-    found = tx.execute(_unanswered(), {"of_source": source_id, "before": run.landing_id})
+    found = tx.execute(_UNANSWERED, {"of_source": source_id, "before": run.landing_id})
     ids = [one.id for one in map(_run, found) if not one.undid_nothing]
     if ids:
         values = {"outcome": Outcome.SUPERSEDED.value, "superseded_by": run.id}
         tx.execute(runs.update().where(runs.c.id.in_(ids)).values(**values))
     return ids
-
-
-@lru_cache
-def _unanswered() -> sa.Select[Any]:
-    """The runs of a source's older landings that a newer file makes pointless."""
-    older = sa.and_(
-        runs.c.source_id == sa.bindparam("of_source"),
-        runs.c.landing_id < sa.bindparam("before"),
-        runs.c.outcome.in_([outcome.value for outcome in SUPERSEDABLE]),
-    )
-    later = runs.alias("later")
-    answered = sa.exists().where(
-        later.c.landing_id == runs.c.landing_id, later.c.attempt > runs.c.attempt, later.c.outcome.is_not(None)
-    )
-    return _QUERY.where(older, ~answered)
 
 
 def end_undone(tx: sa.Connection, run: Run, undone: Sequence[Run]) -> None:
@@ -392,8 +375,17 @@ _SUPERSEDED_BY = _QUERY.where(runs.c.superseded_by == sa.bindparam("by_run")).or
 _HOLD_ACCOUNT = (
     sa.select(accounts.c.id).where(accounts.c.id == sa.bindparam("of_account")).with_for_update(key_share=True)
 )
-_OF_LANDING = runs.c.landing_id == sa.bindparam("of_landing")
-_LAST_ATTEMPT = sa.select(sa.func.max(runs.c.attempt)).where(_OF_LANDING)
+_LATER = runs.alias("later")
+#: The runs of a source's older landings that a newer file makes pointless, and that no later attempt has answered.
+_UNANSWERED = _QUERY.where(
+    runs.c.source_id == sa.bindparam("of_source"),
+    runs.c.landing_id < sa.bindparam("before"),
+    runs.c.outcome.in_([outcome.value for outcome in SUPERSEDABLE]),
+    ~sa.exists().where(
+        _LATER.c.landing_id == runs.c.landing_id, _LATER.c.attempt > runs.c.attempt, _LATER.c.outcome.is_not(None)
+    ),
+)
+_LAST_ATTEMPT = sa.select(sa.func.max(runs.c.attempt)).where(runs.c.landing_id == sa.bindparam("of_landing"))
 _ADD = runs.insert().values(
     **{name: sa.bindparam(name) for name in ("id", "landing_id", "attempt", "priority", "requested_by", "created_at")},
     account_id=sa.select(landings.c.account_id)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from enrollments import enrollments
 
 ROUNDS = 3
 OURS = ("landingzone, first load", "landingzone, next day")
@@ -24,19 +25,7 @@ OURS = ("landingzone, first load", "landingzone, next day")
 def write_files(folder: Path, rows: int) -> tuple[Path, Path]:
     """An enrollments file of so many rows, and the next day's: 0.5 % changed, 0.2 % added, 0.1 % removed."""
     chance = np.random.default_rng(7)
-    number = np.arange(rows)
-    student, place = number // 7 + 300_000_000, number % 7
-    section = place * 20_000 + chance.integers(0, 20_000, rows)
-    first = pl.DataFrame(
-        {
-            "Student ID": pl.Series(student).cast(pl.String),
-            "School ID#": pl.Series(student % 200).cast(pl.String).str.zfill(3),
-            "Section#": "SEC" + pl.Series(section).cast(pl.String),
-            "Period": pl.Series(place + 1).cast(pl.String),
-            "Course Name": "Course Number " + pl.Series(section % 300).cast(pl.String),
-            "Instructor": "Mr. Teacher" + pl.Series(section % 5000).cast(pl.String),
-        }
-    )
+    first = enrollments(np.arange(rows), chance)
     fate = chance.random(rows)
     second = first.filter(pl.Series(fate >= 0.001)).with_columns(
         pl.when(pl.Series(fate[fate >= 0.001] < 0.006))

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import asyncssh
 import numpy as np
-import polars as pl
+from enrollments import enrollments
 from link import Link, link
 
 from keys.public_key import PublicKey
@@ -35,24 +35,12 @@ BLOCK_ROWS = 250_000
 
 
 def write_file(path: Path, size: int) -> None:
-    """Enrollments until the file has that size: the largest file that districts send. As bench/import_speed.py's."""
+    """Enrollments until the file has that size: the largest file that districts send."""
     chance = np.random.default_rng(7)
     with path.open("wb") as out:
         at = 0
         while out.tell() < size:
-            number = np.arange(at, at + BLOCK_ROWS)
-            student, place = number // 7 + 300_000_000, number % 7
-            section = place * 20_000 + chance.integers(0, 20_000, BLOCK_ROWS)
-            frame = pl.DataFrame(
-                {
-                    "Student ID": pl.Series(student).cast(pl.String),
-                    "School ID#": pl.Series(student % 200).cast(pl.String).str.zfill(3),
-                    "Section#": "SEC" + pl.Series(section).cast(pl.String),
-                    "Period": pl.Series(place + 1).cast(pl.String),
-                    "Course Name": "Course Number " + pl.Series(section % 300).cast(pl.String),
-                    "Instructor": "Mr. Teacher" + pl.Series(section % 5000).cast(pl.String),
-                }
-            )
+            frame = enrollments(np.arange(at, at + BLOCK_ROWS), chance)
             frame.write_csv(out, include_header=at == 0, quote_style="always", line_terminator="\r\n")
             at += BLOCK_ROWS
         out.truncate(size)

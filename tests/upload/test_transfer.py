@@ -91,12 +91,17 @@ def test_bytes_that_are_not_ours_are_not_gone_on_from(service: Any, uploader: An
     assert_landed_once(service, sending)
 
 
+def on_the_way(trouble: Any, service: Any, uploader: Any) -> Any:
+    """What the uploader takes for the server from now on."""
+    uploader.port = trouble.port
+    uploader.host_keys = [line.replace(f":{service.port} ", f":{trouble.port} ") for line in uploader.host_keys]
+    return trouble
+
+
 def test_a_lost_answer_to_the_rename_lands_nothing_twice(
     service: Any, uploader: Any, make_trouble: Callable[..., Any]
 ) -> None:
-    trouble = make_trouble(1, ("pass",))
-    uploader.port = trouble.port
-    uploader.host_keys = [line.replace(f":{service.port} ", f":{trouble.port} ") for line in uploader.host_keys]
+    trouble = on_the_way(make_trouble(1, ("pass",)), service, uploader)
     sending = Sending(uploader)
     sending.on["file.sent"] = trouble.deafen
     sending.go()
@@ -108,9 +113,7 @@ def test_a_lost_answer_to_the_rename_lands_nothing_twice(
 def test_a_lost_answer_to_the_close_lands_nothing_twice(
     service: Any, uploader: Any, make_trouble: Callable[..., Any]
 ) -> None:
-    trouble = make_trouble(1, ("pass",))
-    uploader.port = trouble.port
-    uploader.host_keys = [line.replace(f":{service.port} ", f":{trouble.port} ") for line in uploader.host_keys]
+    trouble = on_the_way(make_trouble(1, ("pass",)), service, uploader)
     sending = Sending(uploader, size=100_000)
     sending.at_half = trouble.deafen
     sending.go()

@@ -1,6 +1,5 @@
 """In which order, and under which names, a source's columns go into the ideal file. Pure."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from landingzone.feed import Feed
@@ -15,15 +14,13 @@ class Arrangement:
     Attributes:
         header: their names; None if the source names none, because names made from places would hide a guess.
         positions: where each stands in the source, from 0.
-        missing: required fields that no column gives.
     """
 
     header: tuple[str, ...] | None
     positions: tuple[int, ...]
-    missing: tuple[str, ...]
 
 
-def arrange(feed: Feed, header: tuple[str, ...] | None, width: int, mapping: Mapping[str, str]) -> Arrangement:
+def arrange(feed: Feed, header: tuple[str, ...] | None, width: int, kept: KeptMapping) -> Arrangement:
     """The feed's fields under their own names in declared order, then all other columns as they are.
 
     Where a required field is missing, or the new header would be read as another one, everything stays as it is.
@@ -32,17 +29,16 @@ def arrange(feed: Feed, header: tuple[str, ...] | None, width: int, mapping: Map
         feed: what the source holds.
         header: the source's names.
         width: its number of columns.
-        mapping: names of the source -> fields of the feed, as the settings have it.
+        kept: what the settings say of the columns.
     """
     as_it_is = tuple(range(width))
-    kept = KeptMapping(headers={field: name for name, field in mapping.items()})
     found = resolve(feed, header, width, kept)
     if header is None or found.missing:
-        return Arrangement(header, as_it_is, found.missing)
+        return Arrangement(header, as_it_is)
     others = [at for at in as_it_is if at not in set(found.columns.values())]
     positions = (*found.columns.values(), *others)
     names = (*found.columns, *(header[at] if at < len(header) else "" for at in others))
     again = resolve(feed, names, len(names))
     if again.columns != {field: at for at, field in enumerate(found.columns)}:
-        return Arrangement(header, as_it_is, found.missing)
-    return Arrangement(names, positions, ())
+        return Arrangement(header, as_it_is)
+    return Arrangement(names, positions)

@@ -1,13 +1,13 @@
 """What became of the last attempts, source by source: counts, hashes, codes and times, kept in the state folder."""
 
 import json
-import os
 import secrets
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from upload.outcome import Ending
+from upload.private_file import create
 
 KEPT = 20
 FILE = "attempts.json"
@@ -86,7 +86,6 @@ def replace(state: Path, attempt: Attempt) -> None:
 def _save(state: Path, known: dict[str, list[Attempt]]) -> None:
     told = {key: [one.as_dict() for one in attempts] for key, attempts in known.items()}
     part = state / f".{FILE}.{secrets.token_hex(4)}"
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(told, file, indent=1)
+    with create(part) as file:
+        file.write(json.dumps(told, indent=1).encode())
     part.replace(state / FILE)

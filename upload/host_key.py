@@ -32,11 +32,6 @@ class HostKeyChanged(UploadError):
     exit_code = Ending.HOST_KEY_CHANGED
 
 
-def fingerprint(key: paramiko.PKey) -> str:
-    """As OpenSSH prints it."""
-    return str(key.fingerprint)
-
-
 def known_hosts_line(host: str, port: int, key: paramiko.PKey) -> str:
     """The line for known_hosts, and for the settings."""
     return f"{host_name(host, port)} {key.get_name()} {key.get_base64()}"
@@ -86,7 +81,7 @@ class Pins:
                 "and run `landingzone-upload init`, or write it into host_keys."
             )
         kinds = tuple(kind for kind in ALGORITHMS if any(_kind(key) == kind for key in keys))
-        return cls(host, port, frozenset(fingerprints | {fingerprint(key) for key in keys}), kinds)
+        return cls(host, port, frozenset(fingerprints | {key.fingerprint for key in keys}), kinds)
 
     def attempts(self) -> Iterator[tuple[str, ...]]:
         """The algorithms of each attempt to meet a pinned key: those of known keys together, then kind by kind."""
@@ -96,12 +91,12 @@ class Pins:
 
     def hold(self, key: paramiko.PKey) -> bool:
         """Whether the key is one of the pinned ones."""
-        return fingerprint(key) in self.fingerprints
+        return key.fingerprint in self.fingerprints
 
     def changed(self, shown: Iterable[paramiko.PKey]) -> HostKeyChanged:
         """What is told when the server showed only others."""
         pinned = "".join(f"\n  pinned: {one}" for one in sorted(self.fingerprints))
-        seen = "".join(f"\n  shown:  {fingerprint(key)} ({key.get_name()})" for key in shown)
+        seen = "".join(f"\n  shown:  {key.fingerprint} ({key.get_name()})" for key in shown)
         return HostKeyChanged(
             f"The host key of {host_name(self.host, self.port)} is not the pinned one. Nothing was sent.{pinned}"
             f"{seen or chr(10) + '  shown:  none of a kind that is known here'}\n"

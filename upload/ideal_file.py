@@ -6,9 +6,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import Final, Self
 
 import polars as pl
+
+from upload.private_file import create
 
 _LINE_END: Final = b"\r\n"
 
@@ -24,7 +26,7 @@ class IdealFile:
     def __init__(self, path: Path, header: Sequence[str] | None) -> None:
         self.rows = self.bytes = 0
         self._hash = hashlib.sha256()
-        self._file: BinaryIO = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600), "wb")
+        self._file = create(path)
         self._held = b""
         if header is not None:
             self._write(",".join(f'"{name.replace(chr(34), chr(34) * 2)}"' for name in header).encode() + _LINE_END)
@@ -74,17 +76,10 @@ class IdealFile:
         self.bytes += len(piece)
 
 
-_BINARY: Final = getattr(os, "O_BINARY", 0)
-"""Windows would otherwise write CR CR LF."""
-
-
 def copy(source: Path, target: Path) -> tuple[int, str]:
     """Copy a file as it is, for its owner only; returns its size and SHA-256."""
     digest, size = hashlib.sha256(), 0
-    with (
-        source.open("rb") as read,
-        os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600), "wb") as write,
-    ):
+    with source.open("rb") as read, create(target) as write:
         while block := read.read(1024 * 1024):
             write.write(block)
             digest.update(block)

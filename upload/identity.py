@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from upload.errors import SettingsError
+from upload.private_file import create
 
 
 def make(path: Path, comment: str) -> str:
@@ -18,10 +19,10 @@ def make(path: Path, comment: str) -> str:
     key = Ed25519PrivateKey.generate()
     public = f"{key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()} {comment}"
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        file = create(path)
     except FileExistsError:
         raise SettingsError(f"There is a file {path} already: name another with --key, or use it as it is.") from None
-    with os.fdopen(descriptor, "wb") as file:
+    with file:
         file.write(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
         file.flush()
         os.fsync(file.fileno())

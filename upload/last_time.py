@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from processor.hashing import VERSION, Hasher
 from processor.records import Records
+from upload.private_file import create
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -157,8 +158,7 @@ def write(path: Path, sent: Sent, before: Sent | None) -> None:
     arrays: dict[str, npt.NDArray[Any]] = {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
     for name, one in sent.listed.items():
         arrays |= {f"{name}.keys": one.keys, f"{name}.rows": one.rows}
-    binary = getattr(os, "O_BINARY", 0)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | binary, 0o600), "wb") as file:
+    with create(path) as file:
         np.savez(file, allow_pickle=False, **arrays)
         file.flush()
         os.fsync(file.fileno())

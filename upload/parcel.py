@@ -10,6 +10,7 @@ from typing import BinaryIO, Literal
 import zstandard
 
 from upload.outgoing import Outgoing
+from upload.private_file import create
 
 LEVEL = 3
 SMALL = 4096
@@ -79,8 +80,7 @@ def _compressed(outgoing: Outgoing) -> Parcel:
     path = outgoing.path.with_name(f"{outgoing.path.name}.zst")
     compressor = zstandard.ZstdCompressor(level=LEVEL, threads=min(2, os.cpu_count() or 1), write_checksum=True)
     digest, size = hashlib.sha256(), 0
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600)
-    with os.fdopen(descriptor, "wb") as out, outgoing.path.open("rb") as plain:
+    with create(path, "wb") as out, outgoing.path.open("rb") as plain:
         for block in _blocks(compressor, plain, outgoing.bytes):
             digest.update(block)
             size += len(block)

@@ -15,7 +15,6 @@ from python_calamine import CalamineError, CalamineWorkbook
 
 from landingzone.clock import iso, now
 from landingzone.feed import Feed
-from landingzone.kept_mapping import KeptMapping
 from processor.examination import Examined, UnreadableFile, examine
 from processor.mapping import looks_like_header
 from processor.reading import Limits, OpenedFile, open_file
@@ -129,7 +128,7 @@ def _check_mapping(source: SourceSettings, feed: Feed) -> None:
 
 def _from_query(source: SourceSettings, feed: Feed, folder: Path) -> _Made:
     answer = query.ask(source)
-    arrangement = arrange(feed, answer.header, len(answer.header), source.mapping)
+    arrangement = arrange(feed, answer.header, len(answer.header), source.kept_mapping)
     path = folder / "data.csv"
     with IdealFile(path, arrangement.header) as ideal:
         for frame in answer.frames():
@@ -158,13 +157,12 @@ class _Damaged(Exception):
 
 
 def _formatted(source: SourceSettings, feed: Feed, origin: Path, path: Path) -> _Made:
-    kept = KeptMapping(headers={field: name for name, field in source.mapping.items()})
     _check_sheet(source, origin)
     try:
         with open_file(
             origin,
             name=origin.name,
-            has_header=partial(looks_like_header, feed, kept=kept),
+            has_header=partial(looks_like_header, feed, kept=source.kept_mapping),
             limits=LIMITS,
             sheet=source.sheet,
         ) as opened:
@@ -178,7 +176,7 @@ def _formatted(source: SourceSettings, feed: Feed, origin: Path, path: Path) -> 
 
 def _written(source: SourceSettings, feed: Feed, opened: OpenedFile, origin: Path, path: Path) -> _Made:
     """The ideal file of what was opened; raises _Damaged at the first line that is no record."""
-    arrangement = arrange(feed, opened.header, opened.width, source.mapping)
+    arrangement = arrange(feed, opened.header, opened.width, source.kept_mapping)
     with IdealFile(path, arrangement.header) as ideal:
         for batch in opened.batches():
             if batch.damaged:

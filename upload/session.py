@@ -6,6 +6,7 @@ themselves; here writes and reads flow within a bound, and a close is only done 
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import paramiko
@@ -178,10 +179,8 @@ class Session(paramiko.SFTPClient):  # type: ignore[misc] # paramiko ships no ty
             return bytes(message.get_binary())
         if kind != CMD_STATUS:
             raise paramiko.SFTPError("The server did not answer with data.")
-        try:
+        with suppress(EOFError):
             self._convert_status(message)
-        except EOFError:
-            return b""
         return b""
 
     def _forget(self, answers: _Answers, waiting: deque[tuple[int, int, int]]) -> None:

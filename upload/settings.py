@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from landingzone.kept_mapping import KeptMapping
 from landingzone.landing import NameRefused, check_name
 from upload.errors import SettingsError
 from upload.folder import SETTINGS_NAME, Folder
@@ -143,6 +144,11 @@ class SourceSettings(_Table):
         """The file's name at the server, the default filled in."""
         school = "_{school}" if "{school}" in (self.file or self.spreadsheet) else ""
         return self.send_as or f"{self.feed}{school}.csv"
+
+    @property
+    def kept_mapping(self) -> KeptMapping:
+        """Its mapping, as the landing zone keeps one."""
+        return KeptMapping(headers={field: name for name, field in self.mapping.items()})
 
     @property
     def is_query(self) -> bool:

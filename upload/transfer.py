@@ -7,7 +7,7 @@ closed upload away; then nothing is sent again, and the receipt has the last wor
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
@@ -174,6 +174,3 @@ def _proven(session: Session, handle: bytes, size: int, content: BinaryIO, most:
             return proven
         proven += len(data)
     return proven
-
-
-Deliver = Callable[[Parcel, Line, Note, Progress], None]

@@ -60,7 +60,7 @@ chaos: .venv/.installed  ## doors, processors, database, disk and network meet w
 	$(BIN)/python tests/chaos/run.py --seconds $(or $(SECONDS),300) --seed $(or $(SEED),1)
 
 lock:                    ## pin anew what pyproject.toml asks for (needs uv)
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra server pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra server --extra console pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml --group bench -c requirements-dev.lock -o requirements-bench.lock
 

@@ -313,6 +313,58 @@ class StatusSettings(_Section):
     )
 
 
+class ConsoleSettings(_Section):
+    """The console: web pages, the HTTP API, and uploads over HTTPS."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on. Let others in only with TLS, here or in front.")
+    port: int = Field(8443, ge=0, le=65535, description="TCP port; 0 takes a free one.")
+    public_url: str = Field(
+        "", description="What people type to get here, like https://files.example.org; empty: host and port."
+    )
+    tls_certificate: Path | None = Field(
+        None, description="PEM file with the certificate and its chain; without it a reverse proxy has to speak TLS."
+    )
+    tls_key: Path | None = Field(None, description="PEM file with the certificate's private key.")
+    proxy_networks: tuple[str, ...] = Field(
+        (), description="Reverse proxies' networks (CIDR): of those, X-Forwarded-For and X-Forwarded-Proto count."
+    )
+    session_hours: float = Field(12, gt=0, description="How long a session lasts at most.")
+    idle_minutes: float = Field(60, gt=0, description="How long a session lasts without a request.")
+    invitation_hours: float = Field(72, gt=0, description="How long the link of an invitation opens.")
+    second_factor: bool = Field(True, description="Whether local users need a one-time code beside the password.")
+    sign_in_failures: int = Field(
+        10,
+        ge=1,
+        description="Failed sign-ins of an address at one user, within `failure_minutes`, then it waits.",
+    )
+    sign_in_failures_per_address: int = Field(
+        60, ge=1, description="Failed sign-ins of an address in all, within `failure_minutes`, then it waits."
+    )
+    failure_minutes: float = Field(15, gt=0, description="Time within which failed sign-ins are counted, and waited.")
+    requests_per_minute: int = Field(600, ge=1, description="Requests of one address in a minute, beside uploads.")
+    oidc_issuer: str = Field("", description="OpenID Connect provider, like https://login.example.org; empty: none.")
+    oidc_client_id: str = Field("", description="What the console is called there.")
+    oidc_client_secret: str = Field("", description="Its secret there; best given as a variable.")
+    oidc_only: bool = Field(False, description="Whether nobody signs in with a password.")
+
+    @field_validator("proxy_networks")
+    @classmethod
+    def _networks(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        return _networks(given)
+
+    @model_validator(mode="after")
+    def _whole(self) -> "ConsoleSettings":
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together")
+        if self.public_url and not self.public_url.startswith(("https://", "http://localhost", "http://127.0.0.1")):
+            raise ValueError("public_url begins with https://: passwords and children's data go this way")
+        if bool(self.oidc_issuer) != bool(self.oidc_client_id):
+            raise ValueError("oidc_issuer and oidc_client_id belong together")
+        if self.oidc_only and not self.oidc_issuer:
+            raise ValueError("oidc_only needs oidc_issuer")
+        return self
+
+
 class Settings(BaseSettings):
     """Everything that can be set."""
 
@@ -342,6 +394,7 @@ class Settings(BaseSettings):
     notify: NotifySettings = NotifySettings()
     log: LogSettings = LogSettings()
     status: StatusSettings = StatusSettings()
+    console: ConsoleSettings = ConsoleSettings()
     feeds: dict[str, dict[str, Any]] = Field(
         {}, description="The operator's own feeds, declared like the built-in ones."
     )
@@ -424,7 +477,7 @@ def _origin(variable: str, in_file: bool, *, given: bool) -> str:
 
 def _without_secret(name: str, value: Any) -> Any:  # noqa: ANN401 - any setting
     """A setting's value as it may be printed: no secret, and of a webhook's URL, which often holds one, the host."""
-    if name in {"webhook_secret", "smtp_password"}:
+    if name in {"webhook_secret", "smtp_password", "oidc_client_secret"}:
         return "(set)" if value else ""
     if name == "webhook_urls":
         return [f"{urlsplit(url).scheme}://{urlsplit(url).netloc}/..." for url in value]

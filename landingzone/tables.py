@@ -397,3 +397,89 @@ penalties = sa.Table(
 """Failed logins of an address (with an empty account) and of an address at an account, see sftpd.penalty.
 
 `times`: how many penalties there were; the next one is twice as long."""
+
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(254), nullable=False, unique=True),
+    sa.Column("full_name", sa.String(100), nullable=False, server_default=""),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), index=True),
+    sa.Column("password_hash", sa.String(255)),
+    sa.Column("totp_secret", sa.String(255)),
+    sa.Column("totp_last_step", sa.BigInteger),
+    sa.Column("oidc_subject", sa.String(255)),
+    sa.Column("added_at", sa.String(24), nullable=False),
+    sa.Column("added_by", sa.String(255), nullable=False),
+    sa.Column("disabled_at", sa.String(24)),
+    sa.Column("disabled_by", sa.String(255)),
+    sa.Column("last_seen_at", sa.String(24)),
+)
+"""Who may sign in to the console. `account_id`: a district's own staff; `totp_secret` is encrypted (console.secret);
+`totp_last_step`: the newest one-time code that was taken, none is taken twice; `oidc_subject`: `<issuer> <subject>`."""
+
+invitations = sa.Table(
+    "invitations",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("user_id", sa.ForeignKey("users.id"), nullable=False, index=True),
+    sa.Column("added_at", sa.String(24), nullable=False),
+    sa.Column("added_by", sa.String(255), nullable=False),
+    sa.Column("expires_at", sa.String(24), nullable=False),
+    sa.Column("used_at", sa.String(24)),
+)
+"""One-time links by which a user sets a password and a second factor; `digest` is the SHA-256 of the link's
+secret."""
+
+web_sessions = sa.Table(
+    "web_sessions",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("user_id", sa.ForeignKey("users.id"), nullable=False, index=True),
+    sa.Column("began_at", sa.String(24), nullable=False),
+    sa.Column("last_seen_at", sa.String(24), nullable=False),
+    sa.Column("expires_at", sa.String(24), nullable=False),
+    sa.Column("address", sa.String(64), nullable=False),
+    sa.Column("client", sa.String(255), nullable=False),
+    sa.Column("ended_at", sa.String(24)),
+)
+"""The console's sessions; `digest` is the SHA-256 of what the cookie holds."""
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False, unique=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("label", sa.String(255), nullable=False, server_default=""),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), index=True),
+    sa.Column("user_id", sa.ForeignKey("users.id"), index=True),
+    sa.Column("added_at", sa.String(24), nullable=False),
+    sa.Column("added_by", sa.String(255), nullable=False),
+    sa.Column("expires_at", sa.String(24)),
+    sa.Column("revoked_at", sa.String(24)),
+    sa.Column("revoked_by", sa.String(255)),
+    sa.Column("revoked_reason", sa.String(255), nullable=False, server_default=""),
+    sa.Column("last_used_at", sa.String(24)),
+    sa.Column("last_used_from", sa.String(64)),
+    sa.Column("last_used_client", sa.String(255)),
+)
+"""Tokens: `upload` lets a district's program send files for `account_id` over HTTPS; `api` speaks for the user
+`user_id`, with that user's role (`account_id`: that user's, too). `digest` is the SHA-256 of the token, which is
+shown once."""
+
+web_uploads = sa.Table(
+    "web_uploads",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False, index=True),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("length", sa.BigInteger, nullable=False),
+    sa.Column("sent_by", sa.String(255), nullable=False),
+    sa.Column("began_at", sa.String(24), nullable=False),
+    sa.Column("expires_at", sa.String(24), nullable=False, index=True),
+    sa.Column("landing_id", sa.String(36)),
+)
+"""Uploads over HTTPS: how long each is to be, by whom (`token 3`, `user ...`), and the landing that it became. Its bytes
+lie in uploads/ under the same id; how many have come, its file's size tells."""

@@ -1,0 +1,3 @@
+"""The console: web pages and an HTTP API over the functions that the command line calls. It holds no rule
+of its own.
+"""

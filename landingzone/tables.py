@@ -481,5 +481,6 @@ web_uploads = sa.Table(
     sa.Column("expires_at", sa.String(24), nullable=False, index=True),
     sa.Column("landing_id", sa.String(36)),
 )
-"""Uploads over HTTPS: how long each is to be, by whom (`token 3`, `user ...`), and the landing that it became. Its bytes
-lie in uploads/ under the same id; how many have come, its file's size tells."""
+"""Uploads over HTTPS: how long each is to be, by whom (`token 3`, `user ...`), and the landing that it became.
+
+Its bytes lie in uploads/ under the same id; how many have come, its file's size tells."""

@@ -1,6 +1,6 @@
 """`landingzone keys ...`: the public keys that open an account."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from keys.authority_cli import ca
 from keys.key_file import read_key_file
 from landingzone import audit
 from landingzone.clock import now
-from landingzone.command import Installation, installation, print_listing
+from landingzone.command import Installation, end_of, installation, print_listing
 from landingzone.command_line import AsJson, print_json
 from landingzone.errors import UsageError
 
@@ -50,7 +50,7 @@ def add(
         account,
         PublicKey.parse(read_key_file(file)),
         label=label,
-        expires_at=_end_of(expires) if expires else None,
+        expires_at=end_of(expires) if expires else None,
         networks=tuple(part for text in networks or () for part in text.split(",")),
         again=again,
         actor=audit.operator(),
@@ -217,7 +217,7 @@ def rotate(
         uses=uses,
         replaces=tuple(replaces or ()),
         label=label,
-        expires_at=_end_of(expires) if expires else None,
+        expires_at=end_of(expires) if expires else None,
         networks=tuple(part for text in networks or () for part in text.split(",")),
         actor=audit.operator(),
     )
@@ -277,11 +277,3 @@ def _span(text: str) -> timedelta:
     if not timedelta(0) < int(number[:6]) * span <= timedelta(days=366):
         raise UsageError("The overlap may be from 1h to 366d.")
     return int(number) * span
-
-
-def _end_of(day: str) -> datetime:
-    """The first moment after a day, in UTC."""
-    try:
-        return datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC) + timedelta(days=1)
-    except (ValueError, OverflowError):
-        raise UsageError(f"Not a date: {day!r}. Write it like 2026-12-31.") from None

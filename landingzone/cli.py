@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+import console.tokens_cli
 import keys.cli
 import processor.archive_cli
 import processor.cli
@@ -114,6 +115,7 @@ for part in (
     installation_cli,
     accounts_cli,
     keys.cli,
+    console.tokens_cli,
     audit_cli,
     backup_cli,
     doctor_cli,

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from rich.table import Table
 from landingzone.account import Accounts
 from landingzone.command_line import print_json
 from landingzone.db import Database
+from landingzone.errors import UsageError
 from landingzone.feed import Catalogue, load_catalogue
 from landingzone.settings import Settings, load_settings
 from landingzone.source import Sources
@@ -68,6 +70,14 @@ def installation(context: typer.Context) -> Installation:
     found = context.find_object(Installation)
     assert found is not None
     return found
+
+
+def end_of(day: str) -> datetime:
+    """The first moment after a day like 2026-12-31, in UTC. Raises UsageError."""
+    try:
+        return datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC) + timedelta(days=1)
+    except (ValueError, OverflowError):
+        raise UsageError(f"Not a date: {day!r}. Write it like 2026-12-31.") from None
 
 
 def print_listing(rows: Iterable[Any], columns: Mapping[str, str], *, as_json: bool, empty: str) -> None:

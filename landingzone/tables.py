@@ -480,7 +480,12 @@ web_uploads = sa.Table(
     sa.Column("began_at", sa.String(24), nullable=False),
     sa.Column("expires_at", sa.String(24), nullable=False, index=True),
     sa.Column("landing_id", sa.String(36)),
+    sa.Column("peer", sa.String(64), nullable=False, server_default=""),
+    sa.Column("metadata", sa.String(2048), nullable=False, server_default=""),
+    sa.Column("resumed", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 """Uploads over HTTPS: how long each is to be, by whom (`token 3`, `user ...`), and the landing that it became.
 
-Its bytes lie in uploads/ under the same id; how many have come, its file's size tells."""
+Its bytes lie in uploads/ under the same id; how many have come, its file's size tells. `landing_id` is set before the
+rename that makes the landing: while the file still lies there, it has not landed. `metadata`: what the client has said
+of it, word for word; `resumed`: it was continued after a cut."""

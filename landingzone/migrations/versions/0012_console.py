@@ -89,6 +89,9 @@ def upgrade() -> None:
         sa.Column("began_at", sa.String(length=24), nullable=False),
         sa.Column("expires_at", sa.String(length=24), nullable=False),
         sa.Column("landing_id", sa.String(length=36), nullable=True),
+        sa.Column("peer", sa.String(length=64), server_default="", nullable=False),
+        sa.Column("metadata", sa.String(length=2048), server_default="", nullable=False),
+        sa.Column("resumed", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_web_uploads_account_id_accounts")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_web_uploads")),
     )

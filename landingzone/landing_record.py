@@ -6,6 +6,7 @@ a landing that never came to be. Only a withdrawal is told by the row alone.
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -78,6 +79,34 @@ def note_newest(
     if newest is None:
         raise KeyError(landing.account)
     return newest
+
+
+class MakeLanding(Protocol):
+    """Makes a landing with a fresh id, as `Zone.new_landing` does."""
+
+    def __call__(self, account: str, name: str, *, above: str = "") -> Landing:
+        """A landing whose id is above another one."""
+
+
+def note_in_order(
+    tx: sa.Connection,
+    landing: Landing,
+    make: MakeLanding,
+    *,
+    size: int,
+    mtime: float,
+    resumed: bool = False,
+    key_fingerprint: str = "",
+    peer: str = "",
+) -> Landing:
+    """Note a new landing, as `note_newest` does; where another process has noted a later one, under an id above that.
+
+    Returns the landing as it was noted. Raises KeyError if there is no account of that name.
+    """
+    who = {"key_fingerprint": key_fingerprint, "peer": peer}
+    while newest := note_newest(tx, landing, size=size, mtime=mtime, resumed=resumed, **who):
+        landing = make(landing.account, landing.name, above=newest)
+    return landing
 
 
 def note_mtime(tx: sa.Connection, landing_id: str, mtime: float) -> None:

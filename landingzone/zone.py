@@ -13,6 +13,7 @@ Files are 0600, folders 0700. Nothing here follows a symbolic link.
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import stat
@@ -283,6 +284,30 @@ def open_again(path: Path, flags: int) -> int:
         if error.errno != errno.ESTALE:
             raise
         raise FileNotFoundError(errno.ENOENT, "gone while it was opened", str(path)) from None
+
+
+def lock(descriptor: int) -> bool:
+    """Take an upload in hand; False if another process or session has it. The lock ends with the descriptor."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def open_plain(path: Path) -> int:
+    """The descriptor of a plain file, for reading; FileNotFoundError for anything else.
+
+    Follows no link, and never waits for a pipe's other end.
+    """
+    try:
+        descriptor = open_again(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:  # the second: a name that no filesystem can hold
+        raise FileNotFoundError(errno.ENOENT, "no plain file", str(path)) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(errno.ENOENT, "no plain file", str(path))
+    return descriptor
 
 
 def free_bytes(path: Path) -> int:

@@ -1,15 +1,14 @@
 """An arrival: one upload that a client has open. Bytes only; what becomes of them is decided in receiving.py."""
 
 import errno
-import fcntl
 import os
 from dataclasses import dataclass, field
 
 from landingzone.db import DISK_FULL
+from landingzone.refusal import NoRoom, Refused, TooMuch
+from landingzone.room import Room
 from landingzone.zone import Mark, Upload, Zone
 from sftpd.coverage import Coverage
-from sftpd.refusal import NoRoom, Refused, TooMuch
-from sftpd.room import Room
 from sftpd.visitor import Visitor
 
 WINDOW = 256 << 20
@@ -160,12 +159,3 @@ class Arrival:
         log = self.visitor.log.bind(upload_id=self.upload.id)
         log.error("upload.refused", reason="disk_full" if full else "disk_error", errno=error.errno)
         raise why from error
-
-
-def lock(descriptor: int) -> bool:
-    """Take an upload in hand; False if another process or session has it. The lock ends with the descriptor."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import asyncssh
 
 from landingzone import zone_status
+from landingzone.backpressure import Full
 from landingzone.command import Installation
 from landingzone.metrics import Metrics
 from landingzone.status import Status
-from sftpd.backpressure import Full
 from sftpd.host_key import FOLDER
 
 if TYPE_CHECKING:

@@ -28,11 +28,12 @@ from asyncssh.sftp import MAX_SFTP_PACKET_LEN, MAX_SFTP_READ_LEN, MAX_SFTP_WRITE
 
 from landingzone.errors import LandingZoneError
 from landingzone.landing import NameRefused
+from landingzone.refusal import NoRoom, Refused, TooMuch
 from sftpd.arrival import Arrival
 from sftpd.intake import WriteIntake
 from sftpd.jail import Jail
 from sftpd.packets import Packets
-from sftpd.refusal import Denied, Missing, NoRoom, Refused, TooMuch
+from sftpd.refusal import Denied, Missing
 
 OFFERED = (b"posix-rename@openssh.com", b"fsync@openssh.com", b"lsetstat@openssh.com", b"limits@openssh.com")
 """The extensions that are offered and answered."""

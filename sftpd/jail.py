@@ -15,9 +15,10 @@ from asyncssh.constants import FXF_APPEND, FXF_CREAT, FXF_EXCL, FXF_TRUNC, FXF_W
 from asyncssh.sftp import SFTPAttrs, SFTPName, SFTPServer
 
 from landingzone.landing import Landing, check_name
+from landingzone.refusal import Refused
 from sftpd.arrival import READ_MOST, Arrival
 from sftpd.receiving import Receiving
-from sftpd.refusal import Denied, Missing, Refused
+from sftpd.refusal import Denied, Missing
 from sftpd.transport import Transport
 from sftpd.view import RECEIPTS, Entry, Place, View, normalise, open_regular
 from sftpd.visitor import Visitor

@@ -24,19 +24,20 @@ import sqlalchemy as sa
 import structlog
 
 from landingzone import landing_record
+from landingzone.backpressure import Backpressure
 from landingzone.clock import now
 from landingzone.db import Database, is_away, is_disk_full
 from landingzone.landing import Landing
+from landingzone.refusal import NoRoom, Refused, TooMuch
+from landingzone.room import Room, Rooms
 from landingzone.settings import DoorSettings
 from landingzone.source import Source, is_temporary
-from landingzone.zone import Mark, Upload, Zone
-from sftpd.arrival import Arrival, lock
-from sftpd.backpressure import Backpressure
+from landingzone.zone import Mark, Upload, Zone, lock
+from sftpd.arrival import Arrival
 from sftpd.expectation import Expectation
 from sftpd.neighbours import Neighbours
 from sftpd.recent import MAX_PER_ACCOUNT, Recent
-from sftpd.refusal import Denied, Missing, NoRoom, Refused, TooMuch
-from sftpd.room import Room, Rooms
+from sftpd.refusal import Denied, Missing
 from sftpd.visitor import Visitor
 
 RETRY_SETTLE_SECONDS = 30.0
@@ -420,9 +421,9 @@ class Receiving:
         """Note a landing, in a thread; under a new id where another door has just noted a later one."""
         who = {"key_fingerprint": visitor.key_fingerprint, "peer": visitor.peer}
         with self._notes.write() as tx:
-            while newest := landing_record.note_newest(tx, landing, size=size, mtime=mtime, resumed=resumed, **who):
-                landing = self.zone.new_landing(landing.account, landing.name, above=newest)
-        return landing
+            return landing_record.note_in_order(
+                tx, landing, self.zone.new_landing, size=size, mtime=mtime, resumed=resumed, **who
+            )
 
     # What other doors have taken in
 

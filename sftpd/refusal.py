@@ -1,10 +1,6 @@
-"""What the door refuses, in words for the customer. No path, no other account's name, no inner detail."""
+"""What the door refuses beside what every way in refuses (landingzone.refusal), in words for the customer."""
 
-from landingzone.errors import LandingZoneError
-
-
-class Refused(LandingZoneError):
-    """The server does not do this."""
+from landingzone.refusal import Refused
 
 
 class Missing(Refused):
@@ -13,15 +9,3 @@ class Missing(Refused):
 
 class Denied(Refused):
     """This is not allowed here."""
-
-
-class NoRoom(Refused):
-    """The server's disk is full. Nothing of this file was kept: please send it again later."""
-
-
-class Busy(Refused):
-    """Too many files wait to be imported. Nothing of this file was kept: please send it again in some minutes."""
-
-
-class TooMuch(Refused):
-    """This is more than the account may send."""

@@ -18,6 +18,7 @@ from landingzone.command import Installation
 from landingzone.errors import LandingZoneError
 from landingzone.metrics import Metrics, Part
 from landingzone.refused_logins import RefusedLogins
+from landingzone.room import Rooms
 from sftpd import door_status, handler, penalty, transport
 from sftpd.algorithms import LEGACY, STANDARD
 from sftpd.connection import ENDED_SESSIONS, Connection
@@ -27,7 +28,6 @@ from sftpd.jail import Jail
 from sftpd.proxy_gate import ProxyGate
 from sftpd.receiving import Receiving
 from sftpd.reception import Reception
-from sftpd.room import Rooms
 from sftpd.view import View
 from sftpd.watch import Guest, Watch, record_end
 

@@ -4,14 +4,13 @@ Nothing else is there. Names are plain ones; where several files have one name, 
 are shown, and none is ever opened through a symbolic link.
 """
 
-import os
 import posixpath
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from landingzone.landing import Landing
-from landingzone.zone import Upload, Zone, open_again
+from landingzone.zone import Upload, Zone, open_plain
 from sftpd.recent import Landed, Recent
 from sftpd.refusal import Missing
 
@@ -139,17 +138,13 @@ class View:
 
 
 def open_regular(path: Path) -> int:
-    """The descriptor of a regular file, for reading; anything else is missing. Never waits for a pipe's other end."""
+    """The descriptor of a regular file, for reading; anything else is missing."""
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             raise Missing
-        descriptor = open_again(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return open_plain(path)
     except OSError:
         raise Missing from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise Missing
-    return descriptor
 
 
 def _entry(path: Path, name: str, *, links: int | None = None) -> Entry | None:

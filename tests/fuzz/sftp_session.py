@@ -9,13 +9,13 @@ from typing import Any
 
 from asyncssh.logging import logger
 
+from landingzone.room import Rooms
 from landingzone.settings import DoorSettings, LimitSettings
 from landingzone.zone import Zone
 from sftpd.expectation import Expectation
 from sftpd.handler import Handler
 from sftpd.jail import Jail
 from sftpd.receiving import Receiving
-from sftpd.room import Rooms
 from sftpd.view import View
 from sftpd.visitor import Visitor
 

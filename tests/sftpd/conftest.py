@@ -8,11 +8,11 @@ import pytest
 
 from landingzone.command import Installation
 from landingzone.db import Database
+from landingzone.room import Rooms
 from landingzone.settings import DoorSettings, LimitSettings
 from sftpd.expectation import Expectation
 from sftpd.jail import Jail
 from sftpd.receiving import Receiving
-from sftpd.room import Rooms
 from sftpd.view import View
 from sftpd.visitor import Visitor
 

@@ -11,9 +11,10 @@ import sqlalchemy as sa
 
 from landingzone.command import Installation
 from landingzone.db import Database
+from landingzone.refusal import Refused
 from landingzone.zone import Mark, Upload
 from sftpd.jail import Jail
-from sftpd.refusal import Missing, Refused
+from sftpd.refusal import Missing
 from sftpd.visitor import Visitor
 
 ACCOUNT = "springfield"

@@ -7,10 +7,10 @@ the import takes files away without telling. Before somebody is refused it is me
 import time
 from dataclasses import dataclass, field
 
+from landingzone.backpressure import Backpressure
+from landingzone.refusal import NoRoom, TooLarge, TooMuch
 from landingzone.settings import LimitSettings
 from landingzone.zone import Zone, free_bytes
-from sftpd.backpressure import Backpressure
-from sftpd.refusal import NoRoom, TooMuch
 
 MEASURED_FOR = 5.0
 """Seconds for which a measurement counts."""
@@ -50,11 +50,16 @@ class Room:
             raise TooMuch(f"{most} files of this account are waiting to be imported: send more when they are done.")
         self.files += 1
 
+    def check_size(self, size: int) -> None:
+        """Raise TooLarge for a file that may not become so large."""
+        most = self.rooms.limits.file_mebibytes
+        if size > most << 20:
+            raise TooLarge(f"This file is larger than {most} MiB, which is the most for one file.")
+
     def grow(self, size: int, by: int) -> None:
         """A file grows to a size, by so many bytes. Raises TooMuch or NoRoom, before anything is written."""
         limits = self.rooms.limits
-        if size > limits.file_mebibytes << 20:
-            raise TooMuch(f"This file is larger than {limits.file_mebibytes} MiB, which is the most for one file.")
+        self.check_size(size)
         most = limits.waiting_mebibytes << 20
         if self.bytes + by > most and not self._is_fresh():
             self._measure()

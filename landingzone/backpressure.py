@@ -1,6 +1,6 @@
-"""Backpressure: whether the door takes new files. It stops before queue or disk are full, and takes them again later.
+"""Backpressure: whether new files are taken. It stops before queue or disk are full, and takes them again later.
 
-What is under way may finish. Between stopping and starting again lies some room, so that the door does not flap.
+What is under way may finish. Between stopping and starting again lies some room, so that it does not flap.
 """
 
 import os
@@ -10,9 +10,9 @@ from enum import StrEnum
 
 import structlog
 
+from landingzone.refusal import Busy, NoRoom, Refused
 from landingzone.settings import LimitSettings
 from landingzone.zone import Zone, free_bytes
-from sftpd.refusal import Busy, NoRoom, Refused
 
 DISK_STOP, DISK_AGAIN = 1.25, 1.5
 """New files are refused below, and taken again from, so many times what uploads leave free at all."""
@@ -22,7 +22,7 @@ COUNT_SECONDS = 5.0
 COUNT_SHARE = 20
 """The queue is counted every five seconds; where that takes long, after twenty times as long."""
 
-_log = structlog.get_logger("sftpd")
+_log = structlog.get_logger()
 
 
 class Full(StrEnum):

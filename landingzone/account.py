@@ -1,6 +1,7 @@
 """Accounts: one for each school district, its name is the SSH user name."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -107,7 +108,17 @@ class Accounts:
     def all(self) -> list[Account]:
         """Every account, by name."""
         with self._db.read() as tx:
-            return [Account(*row) for row in tx.execute(sa.select(*_COLUMNS).order_by(accounts.c.name))]
+            return self.of(tx)
+
+    @staticmethod
+    def of(
+        tx: sa.Connection, *, names: Collection[str] | None = None, numbers: Collection[int] | None = None
+    ) -> list[Account]:
+        """The accounts of these names or numbers, every one if neither is given; by name."""
+        query = sa.select(*_COLUMNS).order_by(accounts.c.name)
+        query = query if names is None else query.where(accounts.c.name.in_(names))
+        query = query if numbers is None else query.where(accounts.c.id.in_(numbers))
+        return [Account(*row) for row in tx.execute(query)]
 
     def set_enabled(self, name: str, enabled: bool, *, actor: str) -> Account:
         """Open or close the door for all keys of an account; its files and data stay."""

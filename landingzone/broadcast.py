@@ -1,7 +1,7 @@
 """Broadcasts: when messages go out that are made from an account's data, and which feeds they depend on."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -85,18 +85,18 @@ class Broadcasts:
     def all(self, account: str | None = None) -> list[Broadcast]:
         """All broadcasts, or those of one account, by account and name."""
         with self._db.read() as tx:
-            return broadcasts_of(tx, account)
+            return broadcasts_of(tx, None if account is None else [account])
 
 
-def broadcasts_of(tx: sa.Connection, account: str | None) -> list[Broadcast]:
-    """The broadcasts of an account (None: of all), by account and name."""
+def broadcasts_of(tx: sa.Connection, of: Collection[str] | None) -> list[Broadcast]:
+    """The broadcasts of some accounts (None: of all), by account and name."""
     query = (
         sa.select(accounts.c.name, broadcasts.c.name, broadcasts.c.times, broadcasts.c.feeds)
         .join(accounts, accounts.c.id == broadcasts.c.account_id)
         .order_by(accounts.c.name, broadcasts.c.name)
     )
-    if account is not None:
-        query = query.where(accounts.c.name == account)
+    if of is not None:
+        query = query.where(accounts.c.name.in_(of))
     return [Broadcast(name, own, times, tuple(feeds)) for name, own, times, feeds in tx.execute(query)]
 
 

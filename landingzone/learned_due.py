@@ -7,8 +7,8 @@ never comes.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta
 from statistics import median
 from zoneinfo import ZoneInfo
 
@@ -39,12 +39,14 @@ class Learned:
         days: on how many days the file came.
         spread: minutes between an early day (10th of hundred) and a late one (90th).
         why_not: a sentence, where there are no times.
+        holds_until: from when on the same arrivals may say something else, UTC; None: never.
     """
 
     table: Timetable | None
     days: int = 0
     spread: int = 0
     why_not: str = ""
+    holds_until: datetime | None = field(default=None, compare=False)
 
     @property
     def sure(self) -> str:
@@ -57,10 +59,17 @@ class Learned:
 def learn(arrivals: Iterable[datetime], zone: ZoneInfo, off: Off, at: datetime) -> Learned:
     """The times that the arrivals (UTC) of the last weeks speak for, at a moment (UTC); the present day is left out."""
     since = at - timedelta(days=LEARN_DAYS)
-    local = [moment.astimezone(zone) for moment in arrivals if since <= moment <= at]
-    if not local:
+    counting = [moment for moment in arrivals if since <= moment <= at]
+    if not counting:
         return Learned(None, why_not="Nothing has come within the last weeks.")
+    local = [moment.astimezone(zone) for moment in counting]
     cut = _quiet([_minute(moment) for moment in local])
+    oldest_counts_until = min(counting) + timedelta(days=LEARN_DAYS, milliseconds=1)
+    holds_until = min(oldest_counts_until, _next_day(zone, 0, at), _next_day(zone, cut, at))
+    return replace(_learned(local, cut, zone, off, at), holds_until=holds_until)
+
+
+def _learned(local: Sequence[datetime], cut: int, zone: ZoneInfo, off: Off, at: datetime) -> Learned:
     firsts: dict[date, int] = {}
     for moment in sorted(local):
         day, minutes = _placed(moment, cut)
@@ -121,6 +130,21 @@ def _quiet(minutes: Sequence[int]) -> int:
     if before == times[-1]:  # the longest gap goes over midnight, which is as good a cut as any
         return 0
     return before + length // 2
+
+
+def _next_day(zone: ZoneInfo, cut: int, at: datetime) -> datetime:
+    """When the day that begins at a cut next gives way to another, UTC; around a change of the clocks rather too soon.
+
+    >>> _next_day(ZoneInfo("America/Chicago"), 720, datetime(2026, 11, 24, 18, 1, tzinfo=UTC)).isoformat()
+    '2026-11-25T18:00:00+00:00'
+    """
+    local = at.astimezone(zone)
+    day = local.date() + timedelta(days=1 if _minute(local) >= cut else 0)
+    begins = datetime.combine(day, time(cut // 60, cut % 60), zone)
+    if begins.utcoffset() == local.utcoffset():
+        return begins.astimezone(UTC)
+    quarter = timedelta(minutes=15)  # clocks change at whole ones
+    return min(at + quarter - (at - datetime.min.replace(tzinfo=UTC)) % quarter, begins.astimezone(UTC))
 
 
 def _share(ordered: Sequence[float], share: float) -> float:

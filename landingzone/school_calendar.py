@@ -1,7 +1,8 @@
 """The school calendar: days on which nothing is due, for one account or for all."""
 
 import bisect
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -86,6 +87,14 @@ class Days:
                 self._firsts.append(begin)
                 self._kept.append(TimeOff(begin, one.last, one.reason))
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the same days are off, for the same reasons."""
+        return isinstance(other, Days) and self._kept == other._kept
+
+    def __hash__(self) -> int:
+        """Equal ones have the same."""
+        return hash(tuple(self._kept))
+
     def __call__(self, day: date) -> str | None:
         """Why nothing is due on a day; None if it is a day like others.
 
@@ -141,15 +150,19 @@ class SchoolCalendar:
     def all(self, account: str | None = None) -> list[TimeOff]:
         """What is kept, in order; with an account only what holds for it."""
         with self._db.read() as tx:
-            return sorted(_kept(tx, account))
+            return sorted(_kept(tx, None if account is None else [account]))
 
     @staticmethod
-    def days_of(tx: sa.Connection, account: str) -> Days:
-        """The days off of an account, those of all accounts among them."""
-        return Days(_kept(tx, account))
+    def days_of(tx: sa.Connection, accounts: Collection[str]) -> dict[str, Days]:
+        """The days off of some accounts, those of all accounts among them."""
+        everybody: list[TimeOff] = []
+        own: dict[str, list[TimeOff]] = defaultdict(list)
+        for one in _kept(tx, accounts):
+            (own[one.account] if one.account else everybody).append(one)
+        return {account: Days([*everybody, *own[account]]) for account in accounts}
 
 
-def _kept(tx: sa.Connection, account: str | None) -> Iterator[TimeOff]:
+def _kept(tx: sa.Connection, of: Collection[str] | None) -> Iterator[TimeOff]:
     query = sa.select(
         no_school.c.first_day,
         no_school.c.last_day,
@@ -157,8 +170,8 @@ def _kept(tx: sa.Connection, account: str | None) -> Iterator[TimeOff]:
         sa.func.coalesce(accounts.c.name, ""),
         no_school.c.id,
     ).outerjoin(accounts, accounts.c.id == no_school.c.account_id)
-    if account is not None:
-        query = query.where(sa.or_(no_school.c.account_id.is_(None), accounts.c.name == account))
+    if of is not None:
+        query = query.where(sa.or_(no_school.c.account_id.is_(None), accounts.c.name.in_(of)))
     for first, last, reason, name, number in tx.execute(query):
         yield TimeOff(date.fromisoformat(first), date.fromisoformat(last), reason, name, number)
 

@@ -5,7 +5,8 @@ feed replaces that feed's default. A pattern with `{school}` makes a source of e
 never deactivates another's.
 """
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,6 +72,25 @@ class Source:
         return replace(self, name=found, part_of=self.name)
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What is expected of an account.
+
+    Attributes:
+        declared: its sources as declared or by default, in the catalogue's order.
+        sources: those that files come for: in place of a `{school}` pattern the sources that it has made.
+        names: every source that has a number in the database, retired ones too.
+    """
+
+    declared: tuple[Source, ...]
+    sources: tuple[Source, ...]
+    names: Mapping[int, str]
+
+    def source_of(self, file_name: str) -> str | None:
+        """The name of the source that a file of that name belongs to, or None: nobody expects it."""
+        return next((found.name for one in self.declared if (found := one.of_file(file_name))), None)
+
+
 class Sources:
     """The sources of every account: those declared, and one by default for each feed that has none."""
 
@@ -88,6 +108,25 @@ class Sources:
         query = _QUERY.where(accounts.c.name == account, sources.c.part_of == declared)
         with self._db.read() as tx:
             return tuple(_source(row) for row in tx.execute(query) if row.retired_at is None)
+
+    def expected_of(self, tx: sa.Connection, account_ids: Collection[int]) -> dict[int, Expected]:
+        """What is expected of some accounts, by their numbers."""
+        query = _EXPECTED.where(sources.c.account_id.in_(account_ids))
+        rows: dict[int, list[Any]] = defaultdict(list)
+        for row in tx.execute(query):
+            rows[row.account_id].append(row)
+        return {account_id: self._expected(rows[account_id]) for account_id in account_ids}
+
+    def _expected(self, rows: list[Any]) -> Expected:
+        own = [_source(row) for row in rows if row.part_of is None and row.retired_at is None]
+        retired = {row.feed for row in rows if row.part_of is None and row.retired_at is not None}
+        declared = tuple(self._with_defaults(own, retired))
+        schools: dict[str, list[Source]] = defaultdict(list)
+        for row in rows:
+            if row.part_of is not None and row.retired_at is None:
+                schools[row.part_of].append(_source(row))
+        each = ((schools.get(one.name) if Pattern(one.pattern).is_per_school else None) or [one] for one in declared)
+        return Expected(declared, tuple(one for group in each for one in group), {row.id: row.name for row in rows})
 
     def match(self, account: str, file_name: str) -> Source | None:
         """The source that a file of that name belongs to, or None: nobody expects it."""
@@ -248,6 +287,7 @@ _QUERY = (
     .join(accounts)
     .order_by(sources.c.priority, sources.c.name)
 )
+_EXPECTED = _QUERY.add_columns(sources.c.id, sources.c.account_id)
 _ID = sa.select(sources.c.id).where(
     sources.c.account_id == sa.bindparam("of_account"), sources.c.name == sa.bindparam("of_name")
 )
@@ -255,8 +295,7 @@ _DECLARED = _QUERY.where(accounts.c.name == sa.bindparam("of_account"), sources.
 
 
 def _source(row: Any) -> Source:  # noqa: ANN401 - a row of _QUERY
-    fields = row._asdict()
-    del fields["retired_at"]
+    fields = {name: getattr(row, name) for name in Source.__dataclass_fields__}
     return Source(**{**fields, "mapping": KeptMapping.from_dict(fields["mapping"])})
 
 

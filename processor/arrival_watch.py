@@ -19,6 +19,7 @@ from landingzone.tables import audit, audit_head
 from processor import run_notices
 from processor.arrivals import Arrival, Missing, Outlook, Timing, outlook
 from processor.context import Context
+from processor.moved import EXPECTS
 
 _AGAIN = timedelta(hours=1)
 _MANY, _AGAIN_OF_MANY = 200, timedelta(minutes=5)
@@ -26,7 +27,6 @@ _MANY, _AGAIN_OF_MANY = 200, timedelta(minutes=5)
 _EVER = datetime.min.replace(tzinfo=UTC)
 _AT_NIGHT = timedelta(hours=36)
 """What was due longer ago when it is first seen (a service that was down, or is new) is shown, and not told."""
-_EXPECTS = ("source.", "calendar.", "broadcast.", "account.")
 
 
 class ArrivalWatch:
@@ -108,7 +108,7 @@ class ArrivalWatch:
             rows = tx.execute(changed).all() if self._audited >= 0 else []
         self._audited = last
         for account, action in rows:
-            if action.startswith(_EXPECTS):
+            if action.startswith(EXPECTS):
                 if account:
                     self._look_at.pop(account, None)
                 else:

@@ -3,10 +3,9 @@
 A file is in once a run has applied it. One that landed and was held, rejected or failed is not in, whenever it came.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
@@ -16,23 +15,17 @@ from landingzone import due
 from landingzone.account import Account
 from landingzone.broadcast import Broadcast, broadcasts_of
 from landingzone.due import Off, Schedule, Timetable
-from landingzone.landing import moment_of
-from landingzone.learned_due import LEARN_DAYS, Learned, learn
-from landingzone.pattern import Pattern
+from landingzone.learned_due import Learned, learn
 from landingzone.school_calendar import SchoolCalendar
-from landingzone.source import Source, Sources
-from landingzone.tables import landings, runs
-from landingzone.tables import sources as source_rows
-from processor.outcome import APPLIED, Outcome
+from landingzone.source import Expected, Source, Sources
+from processor.arrived import NO_FILES, UNDER_WAY, Arrived, Came, Files, arrived
+from processor.outcome import Outcome
 
-UNDER_WAY = "under way"
 _TO_BE_DONE = (Outcome.HELD.value, Outcome.REJECTED.value, Outcome.FAILED.value)
-_COUNTS_NOT = (Outcome.WITHDRAWN.value, Outcome.SUPERSEDED.value, Outcome.REVERTED.value)
-_LOOK_BACK = timedelta(days=LEARN_DAYS + 1)
-_NEVER_CAME = timedelta(minutes=10)
-"""A landing that was noted so long ago and has no run has most likely never come to be (landingzone.landing_record)."""
 _PATIENCE = timedelta(minutes=30)
 """How long after its due time a file that landed in time may be under way."""
+_AT_ONCE = 250
+"""Accounts that are looked at together."""
 
 
 class Timing(StrEnum):
@@ -47,32 +40,6 @@ class Timing(StrEnum):
 
 _NOT_MISSED = (Timing.IN, Timing.NOTHING)
 ORDER = {timing: at for at, timing in enumerate(Timing)}
-
-
-@dataclass(frozen=True, slots=True)
-class Came:
-    """A file that has landed.
-
-    Attributes:
-        landing_id: its landing.
-        source: the source that it belongs to.
-        landed_at: when, UTC.
-        outcome: how its newest run ended; `under way` before that.
-        run: that run's id; empty before it was taken up.
-        finished_at: when that run ended, UTC; None while it is under way.
-    """
-
-    landing_id: str
-    source: str
-    landed_at: datetime
-    outcome: str
-    run: str
-    finished_at: datetime | None
-
-    @property
-    def is_in(self) -> bool:
-        """Whether it was applied."""
-        return self.outcome in {outcome.value for outcome in APPLIED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +110,49 @@ class Outlook:
         arrivals: its sources, in their order.
         missing: what its broadcasts of the day lack.
         changes_at: the next moment at which something becomes due or late by itself, UTC; None if nothing does.
+        holds_until: until when all of this stays as it is unless something comes or is changed, UTC; rather too soon.
     """
 
     arrivals: tuple[Arrival, ...]
     missing: tuple[Missing, ...]
     changes_at: datetime | None
+    holds_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class District:
+    """An account, with what is to be expected of it and what has landed.
+
+    Attributes:
+        account: the account.
+        expected: its sources.
+        broadcasts: what goes out from them.
+        off: why nothing is due on a day.
+        arrived: its files.
+    """
+
+    account: Account
+    expected: Expected
+    broadcasts: Sequence[Broadcast]
+    off: Off
+    arrived: Arrived
+
+
+class Lessons:
+    """What the last weeks say of one account's sources, kept as long as it holds."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[tuple[tuple[int, ...], ZoneInfo, Off], datetime, Learned]] = {}
+
+    def of(self, source: str, files: Files, zone: ZoneInfo, off: Off, at: datetime) -> Learned:
+        """What they say of a source at a moment (UTC)."""
+        by = (files.moments, zone, off)
+        kept_by, since, kept = self._kept.get(source, (None, at, None))
+        if kept is not None and kept_by == by and since <= at and (kept.holds_until is None or at < kept.holds_until):
+            return kept
+        learned = learn(files.landed_at, zone, off, at)
+        self._kept[source] = (by, at, learned)
+        return learned
 
 
 def outlook(
@@ -163,25 +168,46 @@ def outlook(
         by_default: the rule of a source that has none of its own: `learned` or `none`.
         warn_minutes: how long before a broadcast what is missing counts as near.
     """
+    district = next(districts(tx, [account], known, at))
+    return assess(district, Lessons(), at, by_default=by_default, warn_minutes=warn_minutes)
+
+
+def districts(tx: sa.Connection, of: Collection[Account], known: Sources, at: datetime) -> Iterator[District]:
+    """Some accounts with all that tells how they stand, in their order: a few statements for many of them."""
+    chosen = list(of)
+    for begin in range(0, len(chosen), _AT_ONCE):
+        some = chosen[begin : begin + _AT_ONCE]
+        names = [one.name for one in some]
+        expected = known.expected_of(tx, [one.id for one in some])
+        came = arrived(tx, expected, at)
+        off = SchoolCalendar.days_of(tx, names)
+        goes_out: dict[str, list[Broadcast]] = {name: [] for name in names}
+        for broadcast in broadcasts_of(tx, names):
+            goes_out[broadcast.account].append(broadcast)
+        for one in some:
+            yield District(one, expected[one.id], goes_out[one.name], off[one.name], came[one.id])
+
+
+def assess(district: District, lessons: Lessons, at: datetime, *, by_default: str, warn_minutes: float) -> Outlook:
+    """How an account stands at a moment (UTC); see `outlook`. Pure, but for what is kept in `lessons`."""
+    account, off = district.account, district.off
     zone = ZoneInfo(account.time_zone)
-    off = SchoolCalendar.days_of(tx, account.name)
-    declared = known.of(account.name)
-    expected = [one for source in declared for one in _schools(known, account.name, source)]
-    goes_out = broadcasts_of(tx, account.name)
-    came = _came(tx, account.id, declared, at)
     arrivals: list[Arrival] = []
     changes: list[datetime] = []
-    for source in expected:
-        files = came.get(source.name, [])
-        timed = _timed(source, goes_out, files, zone, off, at, by_default=by_default)
+    holds = [_midnight_after(at, zone)]
+    for source in district.expected.sources:
+        files = district.arrived.of_source.get(source.name, NO_FILES)
+        timed = _timed(source, district.broadcasts, files, lessons, zone, off, at, by_default=by_default)
         times = due.schedule(timed.table, zone, off, at) if timed.table is not None else Schedule(None, None)
         arrivals.append(_arrival(account, source, timed, times, files, zone=zone, off=off, at=at))
         ahead = [times.current.due_at] if times.current else []
         ahead += [times.next.opens_at, times.next.due_at] if times.next else []
         changes += [moment for moment in ahead if moment > at]
+        holds += [times.current.due_at + _PATIENCE] if times.current else []
+        holds += [timed.holds_until] if timed.holds_until else []
     lead = timedelta(minutes=warn_minutes)
     lacking = []
-    for one in goes_out:
+    for one in district.broadcasts:
         moment = due.moment_of_day(one.table, zone, off, at)
         if moment is None:
             continue
@@ -191,7 +217,16 @@ def outlook(
             urgent = any(found.timing in {Timing.LATE, Timing.HELD} for found in out)
             names = tuple(found.source for found in out)
             lacking.append(Missing(account.name, one.name, moment, names, urgent or at >= moment - lead))
-    return Outlook(tuple(arrivals), tuple(lacking), min(changes, default=None))
+    holds += [district.arrived.unsettled_until] if district.arrived.unsettled_until else []
+    holds_until = min(moment for moment in (*changes, *holds) if moment > at)
+    return Outlook(tuple(arrivals), tuple(lacking), min(changes, default=None), holds_until)
+
+
+def _midnight_after(at: datetime, zone: ZoneInfo) -> datetime:
+    """When the next local day begins, UTC."""
+    day = at.astimezone(zone).date() + timedelta(days=1)
+    begins = datetime.combine(day, time(0), zone).astimezone(UTC)
+    return begins if begins > at else at + timedelta(minutes=1)  # where the clocks go back over midnight
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +236,14 @@ class _Timed:
     sure: str = ""
     why: str = ""
     broadcasts: tuple[str, ...] = ()
+    holds_until: datetime | None = None
 
 
 def _timed(
     source: Source,
     goes_out: Sequence[Broadcast],
-    files: Sequence[Came],
+    files: Files,
+    lessons: Lessons,
     zone: ZoneInfo,
     off: Off,
     at: datetime,
@@ -221,12 +258,12 @@ def _timed(
         return _Timed(rule, "typed", broadcasts=names)
     learned = Learned(None, why_not="No time is set by which it is due.")
     if rule == due.LEARNED:
-        learned = learn((file.landed_at for file in files), zone, off, at)
+        learned = lessons.of(source.name, files, zone, off, at)
         if learned.table is not None:
-            return _Timed(learned.table, "learned", learned.sure, broadcasts=names)
+            return _Timed(learned.table, "learned", learned.sure, "", names, learned.holds_until)
     if needed_by:
-        return _Timed(due.earliest([one.table for one in needed_by]), "broadcast", broadcasts=names)
-    return _Timed(None, "none", why=learned.why_not)
+        return _Timed(due.earliest([one.table for one in needed_by]), "broadcast", "", "", names, learned.holds_until)
+    return _Timed(None, "none", why=learned.why_not, holds_until=learned.holds_until)
 
 
 def _arrival(
@@ -234,7 +271,7 @@ def _arrival(
     source: Source,
     timed: _Timed,
     times: Schedule,
-    files: Sequence[Came],
+    files: Files,
     *,
     zone: ZoneInfo,
     off: Off,
@@ -267,14 +304,12 @@ def _arrival(
     )
 
 
-def judged(
-    times: Schedule, files: Sequence[Came], zone: ZoneInfo, at: datetime
-) -> tuple[Timing, datetime | None, Came | None]:
+def judged(times: Schedule, files: Files, zone: ZoneInfo, at: datetime) -> tuple[Timing, datetime | None, Came | None]:
     """How a source stands: in one word, by when the file that is meant is due, and the file that tells it.
 
     Args:
         times: what is due around the moment.
-        files: what has landed of the source before it, in order of landing.
+        files: what has landed of the source before it.
         zone: the account's time zone.
         at: the moment, UTC.
     """
@@ -283,8 +318,7 @@ def judged(
     if now_due is not None:
         is_in = _last_in(times, files)
         if is_in is None:
-            counting = (file for file in reversed(files) if file.landed_at >= now_due.opens_at)
-            newest = next((file for file in counting if file.outcome not in _COUNTS_NOT), None)
+            newest = files.newest if files.newest and files.newest.landed_at >= now_due.opens_at else None
             return _not_in(newest, now_due.due_at, at), now_due.due_at, newest
         if at < now_due.due_at or today in {now_due.day, now_due.due_at.astimezone(zone).date()}:
             return Timing.IN, now_due.due_at, is_in
@@ -293,11 +327,10 @@ def judged(
     return Timing.NOTHING, None, None
 
 
-def _last_in(times: Schedule, files: Sequence[Came]) -> Came | None:
+def _last_in(times: Schedule, files: Files) -> Came | None:
     """The newest file that is in of those that count for the current occasion."""
-    if times.current is None:
-        return None
-    return next((file for file in reversed(files) if file.landed_at >= times.current.opens_at and file.is_in), None)
+    newest = files.newest_in
+    return newest if times.current and newest and newest.landed_at >= times.current.opens_at else None
 
 
 def _not_in(newest: Came | None, due_at: datetime, at: datetime) -> Timing:
@@ -305,47 +338,3 @@ def _not_in(newest: Came | None, due_at: datetime, at: datetime) -> Timing:
         return Timing.LATE if at >= due_at else Timing.HELD
     in_hand = newest is not None and newest.outcome == UNDER_WAY and newest.landed_at < due_at
     return Timing.LATE if at >= due_at + (_PATIENCE if in_hand else timedelta(0)) else Timing.DUE
-
-
-def _schools(known: Sources, account: str, declared: Source) -> Iterable[Source]:
-    """The sources that files come for: of a pattern with `{school}` those that it has made."""
-    made = known.schools_of(account, declared.name) if Pattern(declared.pattern).is_per_school else ()
-    return made or (declared,)
-
-
-def _came(tx: sa.Connection, account_id: int, declared: Sequence[Source], at: datetime) -> dict[str, list[Came]]:
-    """What has landed in the last weeks before a moment, by source, in order of landing."""
-    query = (
-        sa.select(
-            landings.c.id,
-            landings.c.name,
-            landings.c.withdrawn_at,
-            runs.c.id,
-            runs.c.outcome,
-            runs.c.finished_at,
-            source_rows.c.name,
-        )
-        .outerjoin(runs, runs.c.landing_id == landings.c.id)
-        .outerjoin(source_rows, source_rows.c.id == runs.c.source_id)
-        .where(landings.c.account_id == account_id)
-        .where(landings.c.id >= _first_id(at - _LOOK_BACK), landings.c.id < _first_id(at))
-        .order_by(landings.c.id, runs.c.attempt)
-    )
-    newest: dict[str, Came] = {}
-    for landing_id, file, withdrawn_at, run, outcome, finished_at, source in tx.execute(query):
-        name = source or next((found.name for one in declared if (found := one.of_file(file))), None)
-        landed_at = moment_of(landing_id)
-        if name is None or (run is None and (withdrawn_at is not None or at - landed_at > _NEVER_CAME)):
-            continue
-        ended = datetime.fromisoformat(finished_at) if finished_at else None
-        newest[landing_id] = Came(landing_id, name, landed_at, outcome or UNDER_WAY, run or "", ended)
-    by_source: dict[str, list[Came]] = defaultdict(list)
-    for came in newest.values():
-        by_source[came.source].append(came)
-    return by_source
-
-
-def _first_id(moment: datetime) -> str:
-    """The lowest id of a landing at that moment."""
-    milliseconds = f"{int(moment.timestamp() * 1000):012x}"
-    return f"{milliseconds[:8]}-{milliseconds[8:]}-7000-8000-000000000000"

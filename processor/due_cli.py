@@ -70,13 +70,13 @@ def due(
 
 
 def _outlooks(here: Installation, account: str | None, at: datetime) -> Iterator["Outlook"]:
-    from processor.arrivals import outlook
+    from processor.arrivals import Lessons, assess, districts
 
     settings = here.settings.arrivals
     chosen = [here.accounts.get(account)] if account else [one for one in here.accounts.all() if one.enabled]
     with here.db.read() as tx:
-        for one in chosen:
-            yield outlook(tx, one, here.sources, at, by_default=settings.due, warn_minutes=settings.broadcast_minutes)
+        for one in districts(tx, chosen, here.sources, at):
+            yield assess(one, Lessons(), at, by_default=settings.due, warn_minutes=settings.broadcast_minutes)
 
 
 def _row(one: "Arrival", zone: ZoneInfo, at: datetime) -> dict[str, str]:

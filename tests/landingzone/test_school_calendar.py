@@ -52,7 +52,7 @@ def test_days_are_kept_once_for_one_account_or_for_all_and_can_be_taken_back(her
     assert kept.add([thanksgiving], account=None, actor="test") == 0
     kept.add([parse_days("2026-12-01", "Snow")], account="springfield", actor="test")
     with here.db.read() as tx:
-        here_off, there_off = (SchoolCalendar.days_of(tx, name) for name in ("springfield", "shelbyville"))
+        here_off, there_off = SchoolCalendar.days_of(tx, ["springfield", "shelbyville"]).values()
     assert (here_off(date(2026, 12, 1)), there_off(date(2026, 12, 1))) == ("Snow", None)
     assert here_off(date(2026, 11, 27)) == there_off(date(2026, 11, 27)) == "Thanksgiving"
     assert kept.remove(parse_days("2026-11-01..2026-12-31"), account="springfield", actor="test") == 1

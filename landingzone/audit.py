@@ -143,7 +143,29 @@ def records(
 
     The group `key` is every action that begins with `key.`.
     """
-    query = _QUERY
+    with db.read() as tx:
+        return [AuditRecord(*row) for row in tx.execute(_filtered(account, since, action).order_by(audit.c.id))]
+
+
+def newest(
+    db: Database,
+    *,
+    account: str | None = None,
+    since: str | None = None,
+    action: str | None = None,
+    before: int | None = None,
+    limit: int,
+) -> list[AuditRecord]:
+    """The same, the newest first and at most so many; only those `before` a record's number if one is given."""
+    query = _filtered(account, since, action).order_by(audit.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(audit.c.id < before)
+    with db.read() as tx:
+        return [AuditRecord(*row) for row in tx.execute(query)]
+
+
+def _filtered(account: str | None, since: str | None, action: str | None) -> sa.Select[*tuple[Any, ...]]:
+    query = _COLUMNS
     if account is not None:
         query = query.where(audit.c.account == account)
     if since is not None:
@@ -151,8 +173,7 @@ def records(
     if action is not None:
         group = audit.c.action.startswith(f"{action}.", autoescape=True)
         query = query.where(sa.or_(audit.c.action == action, group))
-    with db.read() as tx:
-        return [AuditRecord(*row) for row in tx.execute(query)]
+    return query
 
 
 def verify(db: Database, *, kept: Head | None = None) -> Verdict:
@@ -206,7 +227,7 @@ def operator() -> str:
 
 
 _END = sa.select(audit_head.c.last_id, audit_head.c.hash).with_for_update()
-_QUERY = sa.select(*(audit.c[name] for name in AuditRecord.__dataclass_fields__)).order_by(audit.c.id)
+_COLUMNS = sa.select(*(audit.c[name] for name in AuditRecord.__dataclass_fields__))
 
 
 def _digest(content: tuple[Any, ...]) -> str:
@@ -216,7 +237,7 @@ def _digest(content: tuple[Any, ...]) -> str:
 
 def _walk(tx: sa.Connection) -> Iterator[AuditRecord]:
     """Every record in its order, some at a time."""
-    for row in tx.execute(_QUERY.execution_options(yield_per=1000)):
+    for row in tx.execute(_COLUMNS.order_by(audit.c.id).execution_options(yield_per=1000)):
         yield AuditRecord(*row)
 
 

@@ -32,7 +32,7 @@ from landingzone.zone import FILE_MODE, FOLDER_MODE, RESERVE, create_file, fsync
 MANIFEST = "manifest.json"
 _FIRST = ("uploads", "inbox")
 _THEN = ("inbox", "work", "archive", "receipts")
-_ALSO = ("hostkeys", "certificates")
+_ALSO = ("hostkeys", "certificates", "console")
 _PIECE = 1 << 20
 _DUMP = "landingzone.pgdump"
 _APPLIED = ("applied", "archived", "receipted")

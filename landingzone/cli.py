@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+import console.cli
 import console.tokens_cli
 import keys.cli
 import processor.archive_cli
@@ -74,6 +75,9 @@ def serve(
     port: Annotated[int | None, typer.Option(help="TCP port of the front door.")] = None,
     doors: Annotated[int, typer.Option(min=1, max=64, help="Front doors, which share the port.")] = 1,
     processors: Annotated[int, typer.Option(min=1, max=64, help="Processors, which share the work.")] = 1,
+    with_console: Annotated[
+        bool, typer.Option("--console", help="The web console, too; see [console] in the settings.")
+    ] = False,
 ) -> None:
     """Run front doors and processors together, one of each unless told otherwise, until SIGTERM."""
     from landingzone import log, parts
@@ -83,13 +87,15 @@ def serve(
     here.db.migrate()
     log.configure(here.settings.log, service="serve")
     with parts.held_port(here.settings.door, doors) as held:
-        commands = parts.commands(here.settings, doors=doors, processors=processors, port=held or port)
+        commands = parts.commands(
+            here.settings, doors=doors, processors=processors, port=held or port, console=with_console
+        )
         drain = here.settings.door.drain_seconds
 
         def check() -> None:
             _ = Installation(**here.given).settings
 
-        by_restart = tuple(name for name in commands if name.startswith("processor"))
+        by_restart = tuple(name for name in commands if not name.startswith("sftpd"))
         code = service.serve(commands, drain_seconds=drain, renewed_by_restart=by_restart, check=check)
     raise typer.Exit(code)
 
@@ -134,6 +140,7 @@ for part in (
     processor.retention_cli,
     processor.erasure_cli,
     processor.due_cli,
+    console.cli,
 ):
     part.mount(app)
 

@@ -46,9 +46,10 @@ class Part(StrEnum):
 
     DOOR = "door"
     PROCESSOR = "processor"
+    CONSOLE = "console"
 
 
-BOTH = (Part.DOOR, Part.PROCESSOR)
+EVERY = tuple(Part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,22 +122,22 @@ WATCHED_EVENTS = (
 )
 
 METRICS = (
-    _gauge("build_info", "Always 1; the version is the label.", "version", parts=BOTH),
-    _gauge("ready", "Whether a check of /readyz holds: 1 or 0.", "check", parts=BOTH),
-    _gauge("pulse_age_seconds", "How long ago the part's main loop last turned.", parts=BOTH),
-    _gauge("checked_timestamp_seconds", "When the sampled figures and checks were last looked up.", parts=BOTH),
+    _gauge("build_info", "Always 1; the version is the label.", "version", parts=EVERY),
+    _gauge("ready", "Whether a check of /readyz holds: 1 or 0.", "check", parts=EVERY),
+    _gauge("pulse_age_seconds", "How long ago the part's main loop last turned.", parts=EVERY),
+    _gauge("checked_timestamp_seconds", "When the sampled figures and checks were last looked up.", parts=EVERY),
     _counter(
         "events",
         "Lines of the log by event and, where it gives one, reason.",
         "event",
         "reason",
-        parts=BOTH,
+        parts=EVERY,
         known=WATCHED_EVENTS,
     ),
-    _gauge("disk_free_bytes", "Room left on the zone's filesystem for this user.", parts=BOTH),
-    _gauge("disk_size_bytes", "Size of the zone's filesystem.", parts=BOTH),
-    _gauge("disk_free_inodes", "Files that can still be made on the zone's filesystem.", parts=BOTH),
-    _gauge("database_bytes", "Size of the database, with what is not yet checkpointed.", "database", parts=BOTH),
+    _gauge("disk_free_bytes", "Room left on the zone's filesystem for this user.", parts=EVERY),
+    _gauge("disk_size_bytes", "Size of the zone's filesystem.", parts=EVERY),
+    _gauge("disk_free_inodes", "Files that can still be made on the zone's filesystem.", parts=EVERY),
+    _gauge("database_bytes", "Size of the database, with what is not yet checkpointed.", "database", parts=EVERY),
     _gauge("door_connections", "Open connections, those that have not logged in included.", parts=_DOOR),
     _gauge("door_sessions", "Connections that a key has opened.", parts=_DOOR),
     _gauge("door_full", "Whether new files are refused: 1 or 0, by what is full (disk, queue).", "what", parts=_DOOR),
@@ -293,7 +294,7 @@ class Metrics(Collector):
         self.count("events", 1, name, why)
         if self.part is Part.DOOR:
             self._note_door(name, why, event)
-        else:
+        elif self.part is Part.PROCESSOR:
             self._note_processor(name, why, event)
 
     def _note_door(self, name: str, why: str, event: Event) -> None:

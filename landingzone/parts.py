@@ -22,7 +22,9 @@ class PartsError(LandingZoneError):
     exit_code = 2
 
 
-def commands(settings: Settings, *, doors: int, processors: int, port: int | None = None) -> dict[str, list[str]]:
+def commands(
+    settings: Settings, *, doors: int, processors: int, port: int | None = None, console: bool = False
+) -> dict[str, list[str]]:
     """The parts' names, and the arguments of their command lines. Raises PartsError where two would share a port.
 
     `port` is the front doors', if it is not the settings'.
@@ -34,13 +36,10 @@ def commands(settings: Settings, *, doors: int, processors: int, port: int | Non
     made = {
         **_of_kind(settings, "sftpd", doors, ports.door_port, of_door),
         **_of_kind(settings, "processor", processors, ports.processor_port, []),
+        **_of_kind(settings, "console", int(console), ports.console_port, []),
     }
-    taken = [
-        first + STATUS_STEP * number
-        for first, count in ((ports.door_port, doors), (ports.processor_port, processors))
-        for number in range(count)
-        if first
-    ]
+    kinds = ((ports.door_port, doors), (ports.processor_port, processors), (ports.console_port, int(console)))
+    taken = [first + STATUS_STEP * number for first, count in kinds for number in range(count) if first]
     if ports.enabled and (twice := [port for port, count in Counter(taken).items() if count > 1]):
         raise PartsError(
             f"Two parts would serve their metrics on port {twice[0]}: set [status] door_port and processor_port further"

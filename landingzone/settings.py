@@ -8,7 +8,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from landingzone.address import is_within
 from landingzone.errors import LandingZoneError
 
 ENV_PREFIX = "LANDINGZONE_"
@@ -77,18 +78,8 @@ class DoorSettings(_Section):
         return _networks(given)
 
     def is_balancer(self, address: str) -> bool:
-        """Whether a connection from that address comes through a balancer, which says whose it is.
-
-        >>> DoorSettings(proxy_networks=("192.0.2.0/24",)).is_balancer("::ffff:192.0.2.1")
-        True
-        """
-        try:
-            known = ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        if isinstance(known, IPv6Address) and known.ipv4_mapped is not None:
-            known = known.ipv4_mapped
-        return any(known in ip_network(network) for network in self.proxy_networks)
+        """Whether a connection from that address comes through a balancer, which says whose it is."""
+        return is_within(address, self.proxy_networks)
 
 
 class LimitSettings(_Section):
@@ -303,6 +294,7 @@ class StatusSettings(_Section):
     host: str = Field("127.0.0.1", description="Address to serve them on. There is no password: keep it on loopback.")
     door_port: int = Field(9722, ge=0, le=65535, description="TCP port of the front door's; 0 takes a free one.")
     processor_port: int = Field(9723, ge=0, le=65535, description="TCP port of the import's; 0 takes a free one.")
+    console_port: int = Field(9721, ge=0, le=65535, description="TCP port of the console's; 0 takes a free one.")
     refresh_seconds: float = Field(
         5,
         gt=0,
@@ -332,15 +324,6 @@ class ConsoleSettings(_Section):
     idle_minutes: float = Field(60, gt=0, description="How long a session lasts without a request.")
     invitation_hours: float = Field(72, gt=0, description="How long the link of an invitation opens.")
     second_factor: bool = Field(True, description="Whether local users need a one-time code beside the password.")
-    sign_in_failures: int = Field(
-        10,
-        ge=1,
-        description="Failed sign-ins of an address at one user, within `failure_minutes`, then it waits.",
-    )
-    sign_in_failures_per_address: int = Field(
-        60, ge=1, description="Failed sign-ins of an address in all, within `failure_minutes`, then it waits."
-    )
-    failure_minutes: float = Field(15, gt=0, description="Time within which failed sign-ins are counted, and waited.")
     requests_per_minute: int = Field(600, ge=1, description="Requests of one address in a minute, beside uploads.")
     oidc_issuer: str = Field("", description="OpenID Connect provider, like https://login.example.org; empty: none.")
     oidc_client_id: str = Field("", description="What the console is called there.")

@@ -394,7 +394,7 @@ penalties = sa.Table(
     sa.Column("times", sa.Integer, nullable=False, server_default="0"),
     sa.Column("until", sa.String(24), index=True),
 )
-"""Failed logins of an address (with an empty account) and of an address at an account, see sftpd.penalty.
+"""Failed logins of an address (with an empty account) and of an address at an account, see landingzone.penalty.
 
 `times`: how many penalties there were; the next one is twice as long."""
 

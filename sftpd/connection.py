@@ -14,9 +14,9 @@ from keys.certificate import Certificate, CertificateError
 from keys.public_key import fingerprint_of
 from keys.store import Admission, CertifiedKey, Key, Refusal
 from landingzone.account import AccountError, check_account_name
+from landingzone.address import is_exempt, network_of
 from landingzone.login_attempt import OPENED, LoginAttempt, OfferedKey
 from sftpd.jail import Jail
-from sftpd.lobby import is_exempt, network_of
 from sftpd.reception import Reception
 from sftpd.refusal import Denied
 from sftpd.transport import TooManyRequests, Transport

@@ -4,11 +4,10 @@ from typing import Annotated
 
 import typer
 
-from landingzone import audit
+from landingzone import audit, penalty
 from landingzone.clock import iso, now
 from landingzone.command import installation, print_listing
 from landingzone.command_line import AsJson
-from sftpd import penalty
 
 door = typer.Typer(help="The front door: who has to wait.", no_args_is_help=True)
 penalties = typer.Typer(help="Addresses that failed to log in.", no_args_is_help=True)

@@ -5,9 +5,9 @@ longest, that has to go: silent connections never keep somebody out who knows wh
 """
 
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Protocol
 
+from landingzone.address import is_exempt
 from landingzone.settings import LimitSettings
 
 
@@ -63,35 +63,3 @@ class Lobby:
         gone = min(others, key=lambda other: (other.progress, other.began))
         self.leave(gone)
         gone.leave_lobby()
-
-
-def network_of(address: str) -> str:
-    """What counts as one place: an IPv4 address, or an IPv6 network of 64 bits, which one customer has to itself.
-
-    >>> network_of("::ffff:192.0.2.1"), network_of("2001:db8::1:2%eth0"), network_of("")
-    ('192.0.2.1', '2001:db8::/64', '')
-    """
-    try:
-        known = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:64]
-    if isinstance(known, IPv6Address):
-        if known.ipv4_mapped is None:
-            return str(ip_network((int(known) >> 64 << 64, 64)))
-        known = known.ipv4_mapped
-    return str(known)
-
-
-def is_exempt(network: str, exempt: tuple[str, ...]) -> bool:
-    """Whether a place lies in one of the networks that are exempt.
-
-    >>> is_exempt("192.0.2.1", ("192.0.2.0/24",)), is_exempt("2001:db8::/64", ("192.0.2.0/24",))
-    (True, False)
-    """
-    if not exempt or not network:
-        return False
-    place = ip_network(network)
-    return any(
-        place.version == other.version and place.subnet_of(other)  # type: ignore[arg-type]
-        for other in map(ip_network, exempt)
-    )

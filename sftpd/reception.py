@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 from keys.certificate import Certificate
 from keys.store import Admission, Keys
+from landingzone.address import is_exempt
 from landingzone.login_attempt import LoginAttempt
+from landingzone.penalty import Penalties
 from landingzone.refused_logins import RefusedLogins
 from landingzone.settings import LimitSettings
-from sftpd.lobby import Lobby, is_exempt
-from sftpd.penalty import Penalties
+from sftpd.lobby import Lobby
 
 MAX_ATTEMPTS = 500
 """Login attempts that wait to be written down; of a flood the rest is only summed, with the refused logins."""

@@ -14,12 +14,13 @@ import structlog
 
 from keys.key import Refusal
 from keys.store import CertifiedKey, Keys, Opened
+from landingzone import penalty
 from landingzone.command import Installation
 from landingzone.errors import LandingZoneError
 from landingzone.metrics import Metrics, Part
 from landingzone.refused_logins import RefusedLogins
 from landingzone.room import Rooms
-from sftpd import door_status, handler, penalty, transport
+from sftpd import door_status, handler, transport
 from sftpd.algorithms import LEGACY, STANDARD
 from sftpd.connection import ENDED_SESSIONS, Connection
 from sftpd.expectation import Expectation

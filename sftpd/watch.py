@@ -13,15 +13,14 @@ import sqlalchemy as sa
 
 from keys.key import Refusal
 from keys.store import Keys, Opened
-from landingzone import audit, login_attempt
+from landingzone import audit, login_attempt, penalty
 from landingzone.clock import iso, now
 from landingzone.db import Database
 from landingzone.login_attempt import LoginAttempt
+from landingzone.penalty import Penalty, Tally
 from landingzone.refused_logins import RefusedLogins
 from landingzone.settings import LimitSettings
 from landingzone.tables import audit as audit_table
-from sftpd import penalty
-from sftpd.penalty import Penalty, Tally
 
 LOOK_AT_ALL_SECONDS = 30.0
 """How often all who are inside are looked at, also if nothing seems to have changed."""

@@ -278,6 +278,12 @@ class Service:
         }
 
 
+@pytest.fixture(scope="session")
+def service_class() -> type[Service]:
+    """The service's class, for those who keep one of their own for a whole session."""
+    return Service
+
+
 MakeService = Callable[..., Service]
 
 

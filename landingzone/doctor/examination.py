@@ -9,7 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from keys.store import Keys
-from landingzone import login_attempt
+from landingzone import login_attempt, penalty
+from landingzone.address import network_of
 from landingzone.clock import iso, now
 from landingzone.command import Installation
 from landingzone.doctor import service_checks, zone_checks
@@ -22,9 +23,7 @@ from landingzone.zone import Mark
 from processor import run as runs
 from processor.outcome import Outcome
 from processor.run import Run
-from sftpd import penalty
 from sftpd.host_key import FOLDER, HostKeyError, load_host_keys
-from sftpd.lobby import network_of
 
 STUCK_AFTER = timedelta(minutes=15)
 EXPIRES_SOON = timedelta(days=30)

@@ -11,9 +11,8 @@ from typing import Any
 import paramiko
 import pytest
 
-from landingzone import audit
+from landingzone import audit, penalty
 from landingzone.command import Installation
-from sftpd import penalty
 
 MEBIBYTE = 1 << 20
 

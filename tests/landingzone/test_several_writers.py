@@ -7,19 +7,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from landingzone import audit, landing_record, login_attempt
+from landingzone import audit, landing_record, login_attempt, penalty
 from landingzone.account import AccountError, Accounts
 from landingzone.clock import now
 from landingzone.db import Database, is_away, is_busy
 from landingzone.feed import load_catalogue
 from landingzone.landing import Landing
 from landingzone.login_attempt import LoginAttempt
+from landingzone.penalty import Tally
 from landingzone.settings import GuardSettings, LimitSettings
 from landingzone.source import SourceError, Sources
 from landingzone.tables import login_attempts, penalties, runs, sources
 from processor import run as run_of
-from sftpd import penalty
-from sftpd.penalty import Tally
 
 WRITERS = 4
 Race = Callable[[Callable[[Database, int], object]], list[Any]]

@@ -7,10 +7,10 @@ from keys.key import Refusal
 from keys.public_key import PublicKey
 from keys.store import Keys, Opened
 from landingzone.command import Installation
+from landingzone.penalty import Tally
 from landingzone.refused_logins import RefusedLogins
 from landingzone.settings import LimitSettings
 from sftpd import watch
-from sftpd.penalty import Tally
 from sftpd.watch import Guest, Watch
 
 

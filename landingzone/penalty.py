@@ -142,6 +142,13 @@ def holding(tx: sa.Connection) -> list[Penalty]:
     return _select(tx, table.c.until > iso(now()))
 
 
+def seconds_left(tx: sa.Connection, network: str, account: str = "") -> float:
+    """How long a place still has to wait, for who asks too seldom to keep them in memory; 0: not at all."""
+    here = sa.and_(table.c.address == network, table.c.account == account)
+    until = tx.execute(sa.select(table.c.until).where(here)).scalar()
+    return max(0.0, (datetime.fromisoformat(until) - now()).total_seconds()) if until else 0.0
+
+
 def forget_old(db: Database) -> None:
     """Forget who has not failed for a day; of the others the newest stay."""
     with db.read() as tx:

@@ -1,0 +1,93 @@
+"""The console as a service: one process, its own TLS if it is given a certificate, until SIGTERM."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from console.app import build_app
+from landingzone import zone_status
+from landingzone.command import Installation
+from landingzone.errors import LandingZoneError
+from landingzone.metrics import Metrics
+from landingzone.settings import ConsoleSettings
+from landingzone.status import Status
+
+_BEAT_SECONDS = 0.5
+_DRAIN_SECONDS = 5
+_MOST_CONNECTIONS = 1000
+_log = structlog.get_logger("console")
+
+
+class ConsoleFailed(LandingZoneError):
+    """The console does not start."""
+
+
+def serve(here: Installation, metrics: Metrics) -> None:
+    """Run until SIGTERM or SIGINT. Raises ConsoleFailed if its port is taken, or its certificate cannot be read."""
+    settings = here.settings.console
+    listener = _listener(settings)
+    port = listener.getsockname()[1]
+    app = build_app(here)
+    status = _status_of(here, metrics)
+
+    @asynccontextmanager
+    async def life(_app: FastAPI) -> AsyncIterator[None]:
+        beating = asyncio.create_task(_keep_beating(status))
+        status.start()
+        _log.info("console.opened", port=port, tls=settings.tls_certificate is not None)
+        yield
+        beating.cancel()
+        _log.info("console.closed")
+
+    app.router.lifespan_context = life
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        ws="none",
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    except OSError as wrong:
+        raise ConsoleFailed(f"The console's certificate or key cannot be read: {wrong.strerror}.") from None
+    finally:
+        status.stop()
+
+
+def _listener(settings: ConsoleSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as wrong:
+        raise ConsoleFailed(f"The console cannot listen on port {settings.port}: {wrong.strerror}.") from None
+    return listener
+
+
+def _status_of(here: Installation, metrics: Metrics) -> Status:
+    def files_of_the_zone() -> Mapping[str, float | Mapping[str, float]]:
+        return {**zone_status.disk(here.settings.root), **zone_status.database_bytes(here.settings, here.db)}
+
+    checks = {"database": lambda: zone_status.answers(here.db), "disk": lambda: zone_status.above_floor(here.settings)}
+    port = here.settings.status.console_port
+    return Status(metrics, here.settings.status, port=port, checks=checks, samples=(files_of_the_zone,))
+
+
+async def _keep_beating(status: Status) -> None:
+    """Say that the event loop turns."""
+    while True:
+        await asyncio.sleep(_BEAT_SECONDS)
+        status.beat()

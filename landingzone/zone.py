@@ -1,6 +1,7 @@
 """The zone: where things lie, and how a file lands. One root folder on one filesystem, so that every move is a rename.
 
     <root>/uploads/<account>/<upload-id>.<name>         bytes still arriving; never seen by the processor
+    <root>/uploads/<account>/<upload-id>~<name>         the same over HTTPS; never seen by a door
     <root>/inbox/<account>/<landing-id>.<name>          landed: whole, fsynced, renamed in; the queue
     <root>/work/<account>/<landing-id>/                 claimed by one run
     <root>/archive/<account>/YYYY/MM/DD/<landing-id>/   the original file, receipt, rejects, changes
@@ -71,6 +72,29 @@ class Upload:
         return cls(found[1], account, found[3], frozenset(Mark(char) for char in found[2] or "" if char in known))
 
 
+_WEB_UPLOAD_NAME = re.compile(r"([0-9a-f-]{36})~(.+)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class WebUpload:
+    """A file in uploads/ whose bytes come over HTTPS. No door takes it for one of its own, none of an older version."""
+
+    id: str
+    account: str
+    name: str
+
+    @property
+    def stored_name(self) -> str:
+        """Its name in uploads/."""
+        return f"{self.id}~{self.name}"
+
+    @classmethod
+    def parse(cls, account: str, stored_name: str) -> "WebUpload | None":
+        """The upload that an entry's name stands for; None for anything else."""
+        found = _WEB_UPLOAD_NAME.fullmatch(stored_name)
+        return cls(found[1], account, found[2]) if found else None
+
+
 class Zone:
     """The folders under one root."""
 
@@ -112,19 +136,27 @@ class Zone:
     def begin_upload(self, account: str, name: str) -> tuple[Upload, int]:
         """A new, empty upload and its open descriptor."""
         upload = Upload(self.make_id(), account, check_name(name))
+        return upload, self._create_upload(upload)
+
+    def begin_web_upload(self, account: str, name: str) -> tuple[WebUpload, int]:
+        """The same for one whose bytes come over HTTPS."""
+        upload = WebUpload(self.make_id(), account, check_name(name))
+        return upload, self._create_upload(upload)
+
+    def _create_upload(self, upload: Upload | WebUpload) -> int:
         path = self.upload_path(upload)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            return upload, os.open(path, flags, FILE_MODE)
+            return os.open(path, flags, FILE_MODE)
         except FileNotFoundError:
-            self.prepare_account(account)
-            return upload, os.open(path, flags, FILE_MODE)
+            self.prepare_account(upload.account)
+            return os.open(path, flags, FILE_MODE)
 
-    def reopen_upload(self, upload: Upload) -> int:
+    def reopen_upload(self, upload: Upload | WebUpload) -> int:
         """The open descriptor of an upload that is there already; FileNotFoundError if it is gone."""
         return open_again(self.upload_path(upload), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
 
-    def upload_path(self, upload: Upload) -> Path:
+    def upload_path(self, upload: Upload | WebUpload) -> Path:
         """Where an upload's bytes lie."""
         return self.folder("uploads", upload.account) / upload.stored_name
 
@@ -136,6 +168,11 @@ class Zone:
             (upload for upload in found if upload and name in {"", upload.name}), key=lambda upload: upload.id
         )
 
+    def web_uploads(self, account: str) -> list[WebUpload]:
+        """Every upload of an account whose bytes come over HTTPS, oldest first."""
+        found = (WebUpload.parse(account, one) for one in _names(self.folder("uploads", account)))
+        return sorted((upload for upload in found if upload), key=lambda upload: upload.id)
+
     def remark(self, upload: Upload, *, add: Mark | None = None, drop: Mark | None = None) -> Upload:
         """The upload with a mark added or dropped; its file is renamed, open descriptors stay valid."""
         marks = (upload.marks | {add} if add else upload.marks) - ({drop} if drop else set())
@@ -145,7 +182,7 @@ class Zone:
         """The upload under another plain name."""
         return self._move_upload(upload, replace(upload, name=check_name(name)))
 
-    def discard_upload(self, upload: Upload) -> None:
+    def discard_upload(self, upload: Upload | WebUpload) -> None:
         """Remove an upload; nothing happens if it is gone."""
         self.upload_path(upload).unlink(missing_ok=True)
 
@@ -156,7 +193,9 @@ class Zone:
 
     # Landing
 
-    def land(self, upload: Upload, landing: Landing, descriptor: int | None = None, *, synced: bool = False) -> None:
+    def land(
+        self, upload: Upload | WebUpload, landing: Landing, descriptor: int | None = None, *, synced: bool = False
+    ) -> None:
         """Make an upload a landing: its bytes on the disk, then renamed into the inbox, then the folder on the disk.
 
         Blocks for an fsync or two, so not for the event loop. After it returns the file is safe. `synced` says that its

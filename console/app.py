@@ -1,5 +1,6 @@
 """The console's application: its pages, what stands before them, and what becomes of errors."""
 
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -11,12 +12,13 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from console.access import NotAllowed, NotFound, NotSignedIn, principal_of
-from console.browser import ForeignForm
+from console.browser import ForeignForm, address_of
 from console.desk import STATIC, Desk
 from console.guard import Guard
 from console.pages import account_keys, audit_trail, me, sign_in, users
 from console.role import Principal
 from console.sign_in import SignInRefused, SignInTooOften
+from console.tus import Files, tus_router
 from landingzone import __version__
 from landingzone.command import Installation
 from landingzone.db import is_busy
@@ -35,8 +37,10 @@ _STATUS: dict[type[Exception], int] = {
     LandingZoneError: 409,
 }
 """The answer's status for each error that is told to a person; the nearest class counts."""
-_UPLOADS = ("/files", "/send")
+_UPLOADS = ("/files/", "/send")
 """Where requests have bounds of their own."""
+_THREADS = 8
+"""For what blocks while uploads come."""
 
 
 class _Kept(StaticFiles):
@@ -54,12 +58,21 @@ def build_app(here: Installation) -> FastAPI:
     desk = Desk(here)
     app = FastAPI(title="Landing zone", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.desk = desk
+    files = Files.of(here, ThreadPoolExecutor(_THREADS, "uploads"), lambda request: address_of(request, desk.settings))
+    app.state.files = files
+    app.include_router(tus_router(files))
     app.mount("/static", _Kept(directory=STATIC), name="static")
     for pages in (sign_in.pages, me.pages, users.pages, account_keys.pages, audit_trail.pages):
         app.include_router(pages(), include_in_schema=False)
     _Answers(desk).mount(app)
-    app.add_middleware(Guard, settings=desk.settings, unbounded=lambda path: path.startswith(_UPLOADS))
+    app.add_middleware(
+        Guard, settings=desk.settings, unbounded=lambda path: path == "/files" or path.startswith(_UPLOADS)
+    )
     return app
+
+
+def _takes_uploads(path: str) -> bool:
+    return path == "/files" or path.startswith(_UPLOADS)
 
 
 class _Answers:

@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from console.app import build_app
+from console.tus import Files
 from landingzone import zone_status
 from landingzone.command import Installation
 from landingzone.errors import LandingZoneError
@@ -37,11 +38,13 @@ def serve(here: Installation, metrics: Metrics) -> None:
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
-        beating = asyncio.create_task(_keep_beating(status))
+        files: Files = app.state.files
+        tasks = [asyncio.create_task(work) for work in (_keep_beating(status), files.receiving.keep_house())]
         status.start()
         _log.info("console.opened", port=port, tls=settings.tls_certificate is not None)
         yield
-        beating.cancel()
+        for task in tasks:
+            task.cancel()
         _log.info("console.closed")
 
     app.router.lifespan_context = life

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from console.tokens import Tokens
 from landingzone.command import Installation
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 
 @dataclass
@@ -33,17 +33,18 @@ class TusServer:
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> "TusServer":
+        """Start the console; it listens when this returns."""
         environment = {**os.environ, "LANDINGZONE_LOG__FORMAT": "json", **self.settings}
-        command = [sys.executable, str(Path(__file__).with_name("tus_server.py")), str(self.root), str(self.port)]
-        seen = self.log().count("Uvicorn running")
+        words = ["--root", str(self.root), "console", "--port", str(self.port)]
+        seen = self.log().count('"console.opened"')
         with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+            self.process = subprocess.Popen([sys.executable, "-m", "landingzone", *words], env=environment, stderr=log)
         until = time.monotonic() + START_SECONDS
-        while self.log().count("Uvicorn running") == seen:
+        while len(opened := re.findall(r'"port": ([0-9]+).*"console.opened"', self.log())) == seen:
             assert self.process.poll() is None, self.log()
             assert time.monotonic() < until, self.log()
-            time.sleep(0.05)
-        self.port = int(re.findall(r"Uvicorn running on \S+:([0-9]+)", self.log())[-1])
+            time.sleep(0.02)
+        self.port = int(opened[-1])
         return self
 
     def log(self) -> str:
@@ -66,9 +67,9 @@ class TusServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def client(self, secret: str = "", **headers: str) -> httpx.Client:
+    def client(self, secret: str = "", **headers: str) -> httpx2.Client:
         own = {"Authorization": f"Bearer {secret or self.secret}", "Tus-Resumable": "1.0.0", **headers}
-        return httpx.Client(base_url=self.url, headers=own, timeout=60, trust_env=False)
+        return httpx2.Client(base_url=self.url, headers=own, timeout=60, trust_env=False)
 
 
 @pytest.fixture(scope="session")

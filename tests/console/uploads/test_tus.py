@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import sqlalchemy as sa
 
@@ -29,18 +29,18 @@ def named(name: str) -> str:
     return f"filename {base64.b64encode(name.encode()).decode()}"
 
 
-def create(client: httpx.Client, length: int, name: str = "students.csv", **headers: str) -> str:
+def create(client: httpx2.Client, length: int, name: str = "students.csv", **headers: str) -> str:
     made = client.post("/files", headers={"Upload-Length": str(length), "Upload-Metadata": named(name), **headers})
     assert made.status_code == 201, made.text
     return made.headers["Location"]
 
 
-def patch(client: httpx.Client, url: str, offset: int, data: Any, **headers: str) -> httpx.Response:
+def patch(client: httpx2.Client, url: str, offset: int, data: Any, **headers: str) -> httpx2.Response:
     own = {"Upload-Offset": str(offset), "Content-Type": BYTES, **headers}
     return client.patch(url, content=data, headers=own)
 
 
-def offset_of(client: httpx.Client, url: str) -> int:
+def offset_of(client: httpx2.Client, url: str) -> int:
     head = client.head(url)
     assert head.status_code == 200, head.status_code
     return int(head.headers["Upload-Offset"])
@@ -56,7 +56,7 @@ def arriving(root: Path, account: str) -> list[str]:
 
 
 @pytest.fixture
-def client(tus: Any) -> Iterator[httpx.Client]:
+def client(tus: Any) -> Iterator[httpx2.Client]:
     with tus.client() as made:
         yield made
 
@@ -64,7 +64,7 @@ def client(tus: Any) -> Iterator[httpx.Client]:
 # The protocol
 
 
-def test_an_upload_in_pieces_lands_with_its_last_byte(client: httpx.Client, tus: Any, account: str, here: Any) -> None:
+def test_an_upload_in_pieces_lands_with_its_last_byte(client: httpx2.Client, tus: Any, account: str, here: Any) -> None:
     told = client.options("/files")
     assert told.headers["Tus-Version"] == "1.0.0"
     assert set(told.headers["Tus-Extension"].split(",")) >= {"creation", "termination", "expiration", "checksum"}
@@ -98,7 +98,7 @@ def test_an_upload_in_pieces_lands_with_its_last_byte(client: httpx.Client, tus:
     assert tus.secret not in tus.log()
 
 
-def test_creation_with_bytes_and_an_empty_file(client: httpx.Client, tus: Any, account: str) -> None:
+def test_creation_with_bytes_and_an_empty_file(client: httpx2.Client, tus: Any, account: str) -> None:
     made = client.post(
         "/files/",
         content=b"student_id\n",
@@ -112,7 +112,7 @@ def test_creation_with_bytes_and_an_empty_file(client: httpx.Client, tus: Any, a
     assert sorted(landed(tus.root, account).values()) == [b"", b"student_id\n"]
 
 
-def test_an_upload_is_given_up(client: httpx.Client, tus: Any, account: str) -> None:
+def test_an_upload_is_given_up(client: httpx2.Client, tus: Any, account: str) -> None:
     url = create(client, 100)
     patch(client, url, 0, b"x" * 10)
     assert client.delete(url).status_code == 204
@@ -120,7 +120,7 @@ def test_an_upload_is_given_up(client: httpx.Client, tus: Any, account: str) -> 
     assert arriving(tus.root, account) == []
 
 
-def test_methods_that_a_proxy_forbids_go_as_a_post(client: httpx.Client, tus: Any, account: str) -> None:
+def test_methods_that_a_proxy_forbids_go_as_a_post(client: httpx2.Client, tus: Any, account: str) -> None:
     url = create(client, 4)
     own = {"X-HTTP-Method-Override": "PATCH", "Upload-Offset": "0", "Content-Type": BYTES}
     assert client.post(url, content=b"abcd", headers=own).status_code == 204
@@ -128,7 +128,7 @@ def test_methods_that_a_proxy_forbids_go_as_a_post(client: httpx.Client, tus: An
     assert client.post(url, content=b"").status_code == 405
 
 
-def test_a_checksum_is_held_and_nothing_unproven_is_kept(client: httpx.Client, tus: Any, account: str) -> None:
+def test_a_checksum_is_held_and_nothing_unproven_is_kept(client: httpx2.Client, tus: Any, account: str) -> None:
     data = random.Random(2).randbytes(3_000_000)
     url = create(client, len(data))
     proven = f"sha256 {base64.b64encode(hashlib.sha256(data[:1_500_000]).digest()).decode()}"
@@ -148,7 +148,7 @@ def test_a_checksum_is_held_and_nothing_unproven_is_kept(client: httpx.Client, t
     assert arriving(tus.root, account) == []
 
 
-def test_what_does_not_fit_the_protocol_is_refused(client: httpx.Client, tus: Any, account: str) -> None:
+def test_what_does_not_fit_the_protocol_is_refused(client: httpx2.Client, tus: Any, account: str) -> None:
     for version in ("0.2.2", "", "1.0.1"):
         refused = client.post("/files", headers={"Tus-Resumable": version, "Upload-Length": "1"})
         assert (refused.status_code, refused.headers["Tus-Version"]) == (412, "1.0.0")
@@ -183,7 +183,7 @@ def test_what_does_not_fit_the_protocol_is_refused(client: httpx.Client, tus: An
         f"filename {base64.b64encode(bytes([0xFF, 0xFE])).decode()}",
     ],
 )
-def test_hostile_names_are_refused_in_words(client: httpx.Client, tus: Any, account: str, metadata: str) -> None:
+def test_hostile_names_are_refused_in_words(client: httpx2.Client, tus: Any, account: str, metadata: str) -> None:
     refused = client.post("/files", headers={"Upload-Length": "1", "Upload-Metadata": metadata})
     assert refused.status_code == 400
     assert len(refused.text) > 10
@@ -191,7 +191,7 @@ def test_hostile_names_are_refused_in_words(client: httpx.Client, tus: Any, acco
     assert arriving(tus.root, account) == []
 
 
-def test_names_that_look_dangerous_and_are_not(client: httpx.Client, tus: Any, account: str) -> None:
+def test_names_that_look_dangerous_and_are_not(client: httpx2.Client, tus: Any, account: str) -> None:
     for name in ("; rm -rf ~.csv", "%2e%2e%2fetc.csv", "schüler+1.csv", "a~b.csv", "CON.csv"):
         url = create(client, 1, name)
         assert patch(client, url, 0, b"x").status_code == 204
@@ -207,7 +207,7 @@ def test_names_that_look_dangerous_and_are_not(client: httpx.Client, tus: Any, a
 # Who may
 
 
-def test_a_token_opens_its_accounts_uploads_only(client: httpx.Client, tus: Any, here: Any, account: str) -> None:
+def test_a_token_opens_its_accounts_uploads_only(client: httpx2.Client, tus: Any, here: Any, account: str) -> None:
     url = create(client, 10)
     tokens = Tokens(here.db)
     here.accounts.add(f"{account}-b", title="", time_zone="UTC", actor="test")
@@ -236,7 +236,7 @@ def test_a_token_opens_its_accounts_uploads_only(client: httpx.Client, tus: Any,
     assert client.head(url).status_code == 200
 
 
-def test_a_revoked_token_ends_an_upload_under_way(client: httpx.Client, tus: Any, here: Any, account: str) -> None:
+def test_a_revoked_token_ends_an_upload_under_way(client: httpx2.Client, tus: Any, here: Any, account: str) -> None:
     tokens = Tokens(here.db)
     url = create(client, 10_000_000)
     (token,) = tokens.of(account)
@@ -257,7 +257,7 @@ def test_a_revoked_token_ends_an_upload_under_way(client: httpx.Client, tus: Any
 
 
 def test_receipts_are_listed_and_fetched_and_nothing_else(
-    client: httpx.Client, tus: Any, here: Any, account: str
+    client: httpx2.Client, tus: Any, here: Any, account: str
 ) -> None:
     folder = here.zone.receipts_folder(account)
     (folder / "latest-students.receipt.json").write_text('{"outcome": "imported"}')
@@ -306,7 +306,7 @@ class Raw:
 CUTS = 200
 
 
-def test_200_cuts_at_random_offsets_lose_nothing_and_land_once(client: httpx.Client, tus: Any, account: str) -> None:
+def test_200_cuts_at_random_offsets_lose_nothing_and_land_once(client: httpx2.Client, tus: Any, account: str) -> None:
     chance = random.Random(7)
     data = chance.randbytes(24_000_000)
     url, offset, kept = create(client, len(data)), 0, 0
@@ -333,7 +333,7 @@ def test_200_cuts_at_random_offsets_lose_nothing_and_land_once(client: httpx.Cli
     assert arriving(tus.root, account) == []
 
 
-def _go_on(client: httpx.Client, url: str) -> int:
+def _go_on(client: httpx2.Client, url: str) -> int:
     """What the server has once the older request has given way: an empty request takes the upload in hand."""
     asked = patch(client, url, offset_of(client, url), b"")
     while asked.status_code in {409, 423}:  # the second: the older one came late, and has had this one give way
@@ -342,7 +342,7 @@ def _go_on(client: httpx.Client, url: str) -> int:
     return int(asked.headers["Upload-Offset"])
 
 
-def test_the_older_of_two_requests_gives_way(client: httpx.Client, tus: Any, account: str) -> None:
+def test_the_older_of_two_requests_gives_way(client: httpx2.Client, tus: Any, account: str) -> None:
     data = random.Random(3).randbytes(2_000_000)
     url = create(client, len(data))
     with Raw(tus, url, 0, len(data)) as silent:
@@ -358,7 +358,7 @@ def test_the_older_of_two_requests_gives_way(client: httpx.Client, tus: Any, acc
     assert list(landed(tus.root, account).values()) == [data]
 
 
-def test_many_requests_at_once_land_one_file(client: httpx.Client, tus: Any, account: str) -> None:
+def test_many_requests_at_once_land_one_file(client: httpx2.Client, tus: Any, account: str) -> None:
     data = random.Random(4).randbytes(4_000_000)
     url = create(client, len(data))
 
@@ -403,7 +403,7 @@ def test_a_killed_server_loses_nothing_and_lands_once(make_tus: Callable[..., An
 @pytest.mark.parametrize("how", ["head", "patch", "sweep"])
 @pytest.mark.parametrize("noted", [False, True])
 def test_what_was_killed_between_its_last_byte_and_its_landing_lands_once(
-    client: httpx.Client, tus: Any, here: Any, account: str, how: str, noted: bool
+    client: httpx2.Client, tus: Any, here: Any, account: str, how: str, noted: bool
 ) -> None:
     url = create(client, 11)
     (file,) = here.zone.web_uploads(account)
@@ -431,7 +431,7 @@ def uploads_of(here: Any, resume_hours: float = 6) -> WebUploads:
 # Time and room
 
 
-def test_what_nobody_goes_on_with_expires(client: httpx.Client, tus: Any, here: Any, account: str) -> None:
+def test_what_nobody_goes_on_with_expires(client: httpx2.Client, tus: Any, here: Any, account: str) -> None:
     url, kept = create(client, 10), create(client, 10)
     patch(client, url, 0, b"x")
     file, other = here.zone.web_uploads(account)

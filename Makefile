@@ -39,6 +39,10 @@ bench-door: .venv/.installed ## the front door beside OpenSSH's sshd; DOOR="--qu
 bench-night: .venv/.installed ## a night of FACTOR (0.02) x 5,000 districts; NIGHT="--accounts 100,1000,5000 --database sqlite"
 	$(BIN)/python bench/night.py --factor $(or $(FACTOR),0.02) $(NIGHT)
 
+.PHONY: bench-tonight
+bench-tonight: .venv/.installed ## the console's page Tonight over 5,000 accounts and a month of runs; TONIGHT="--database sqlite"
+	$(BIN)/python bench/tonight.py $(TONIGHT)
+
 .PHONY: bench-upload
 bench-upload: .venv/.installed ## sending over a slow and far link, beside OpenSSH's sftp (root, iproute2); UPLOAD="1024 3": MiB, rounds
 	$(BIN)/python bench/upload_speed.py $(UPLOAD)

@@ -15,7 +15,8 @@ from console.access import NotAllowed, NotFound, NotSignedIn, principal_of
 from console.browser import ForeignForm, address_of
 from console.desk import STATIC, Desk
 from console.guard import Guard
-from console.pages import account_keys, audit_trail, me, sign_in, users
+from console.live import TooManyStreams
+from console.pages import account_keys, audit_trail, me, sign_in, tonight, users
 from console.role import Principal
 from console.sign_in import SignInRefused, SignInTooOften
 from console.tus import Files, tus_router
@@ -32,6 +33,7 @@ _STATUS: dict[type[Exception], int] = {
     ForeignForm: 403,
     SignInRefused: 401,
     SignInTooOften: 429,
+    TooManyStreams: 503,
     DatabaseAway: 503,
     UsageError: 400,
     LandingZoneError: 409,
@@ -62,7 +64,7 @@ def build_app(here: Installation) -> FastAPI:
     app.state.files = files
     app.include_router(tus_router(files))
     app.mount("/static", _Kept(directory=STATIC), name="static")
-    for pages in (sign_in.pages, me.pages, users.pages, account_keys.pages, audit_trail.pages):
+    for pages in (sign_in.pages, me.pages, users.pages, tonight.pages, account_keys.pages, audit_trail.pages):
         app.include_router(pages(), include_in_schema=False)
     _Answers(desk).mount(app)
     app.add_middleware(

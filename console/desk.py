@@ -13,6 +13,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
+from console.live import Live
 from console.password import Passwords
 from console.role import Principal, Role
 from console.secret import Secret
@@ -100,6 +101,11 @@ class Desk:
         return archive_of(self.here.settings, self.here.zone)
 
     @cached_property
+    def live(self) -> Live:
+        """How every account stands, kept up to date."""
+        return Live(self.here, self.sessions)
+
+    @cached_property
     def templates(self) -> Environment:
         """How pages look."""
         made = Environment(
@@ -109,7 +115,7 @@ class Desk:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        made.filters |= {"moment": moment, "count": count, "size": size}
+        made.filters |= {"moment": moment, "clock": clock, "count": count, "size": size}
         made.globals |= {"static": _Static(), "version": __version__, "csrf_field": _csrf_field}
         return made
 
@@ -164,6 +170,15 @@ def moment(value: str | datetime | None) -> Markup:
         return Markup("")
     at = datetime.fromisoformat(value) if isinstance(value, str) else value
     return Markup('<time datetime="{:%Y-%m-%dT%H:%M:%S}Z">{:%Y-%m-%d %H:%M} UTC</time>').format(at, at)
+
+
+def clock(value: datetime | None) -> Markup:
+    """The time of day of a moment of these days; the browser shows it in the reader's zone.
+
+    >>> clock(datetime(2026, 1, 31, 6))
+    Markup('<time datetime="2026-01-31T06:00:00Z" data-clock>06:00</time>')
+    """
+    return Markup('<time datetime="{:%Y-%m-%dT%H:%M:%S}Z" data-clock>{:%H:%M}</time>').format(value, value)
 
 
 def count(value: int | None) -> str:

@@ -41,10 +41,12 @@ def serve(here: Installation, metrics: Metrics) -> None:
         files: Files = app.state.files
         tasks = [asyncio.create_task(work) for work in (_keep_beating(status), files.receiving.keep_house())]
         status.start()
+        app.state.desk.live.start()
         _log.info("console.opened", port=port, tls=settings.tls_certificate is not None)
         yield
         for task in tasks:
             task.cancel()
+        await asyncio.to_thread(app.state.desk.live.stop)
         _log.info("console.closed")
 
     app.router.lifespan_context = life

@@ -28,6 +28,7 @@ MARGIN = 15
 ALIKE = 20
 """Minutes by which a weekday's middle may differ from that of all without having a time of its own."""
 STEP = 5
+_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +60,24 @@ class Learned:
 def learn(arrivals: Iterable[datetime], zone: ZoneInfo, off: Off, at: datetime) -> Learned:
     """The times that the arrivals (UTC) of the last weeks speak for, at a moment (UTC); the present day is left out."""
     since = at - timedelta(days=LEARN_DAYS)
-    counting = [moment for moment in arrivals if since <= moment <= at]
+    counting = sorted(moment for moment in arrivals if since <= moment <= at)
     if not counting:
         return Learned(None, why_not="Nothing has come within the last weeks.")
-    local = [moment.astimezone(zone) for moment in counting]
-    cut = _quiet([_minute(moment) for moment in local])
-    oldest_counts_until = min(counting) + timedelta(days=LEARN_DAYS, milliseconds=1)
+    walls = [(moment.date(), moment.hour * 60 + moment.minute) for moment in (one.astimezone(zone) for one in counting)]
+    cut = _quiet([minute for _, minute in walls])
+    oldest_counts_until = counting[0] + timedelta(days=LEARN_DAYS, milliseconds=1)
     holds_until = min(oldest_counts_until, _next_day(zone, 0, at), _next_day(zone, cut, at))
-    return replace(_learned(local, cut, zone, off, at), holds_until=holds_until)
+    return replace(_learned(walls, cut, zone, off, at), holds_until=holds_until)
 
 
-def _learned(local: Sequence[datetime], cut: int, zone: ZoneInfo, off: Off, at: datetime) -> Learned:
+def _learned(walls: Sequence[tuple[date, int]], cut: int, zone: ZoneInfo, off: Off, at: datetime) -> Learned:
+    """The same of local days and minutes, in order of time."""
     firsts: dict[date, int] = {}
-    for moment in sorted(local):
-        day, minutes = _placed(moment, cut)
-        firsts.setdefault(day, minutes)
+    for day, minute in walls:
+        if minute >= cut:
+            firsts.setdefault(day, minute)
+        else:
+            firsts.setdefault(day - _DAY, minute + DAY_MINUTES)
     firsts.pop(_placed(at.astimezone(zone), cut)[0], None)
     if len(firsts) < LEAST_DAYS:
         return Learned(None, len(firsts), why_not=f"It came on {len(firsts)} days; {LEAST_DAYS} are needed.")
@@ -84,12 +88,11 @@ def _learned(local: Sequence[datetime], cut: int, zone: ZoneInfo, off: Off, at: 
 
 
 def _timetable(firsts: dict[date, int], off: Off, *, begin: date, last: date) -> Learned:
-    span = [begin + timedelta(days=n) for n in range((last - begin).days + 1)]
-    chances = [0] * 7
-    for day in span:
+    chances, came = [0] * 7, defaultdict[int, list[int]](list)
+    for number in range(begin.toordinal(), last.toordinal() + 1):
+        day, weekday = date.fromordinal(number), (number - 1) % 7
         if day in firsts or off(day) is None:
-            chances[day.weekday()] += 1
-    came: dict[int, list[int]] = defaultdict(list)
+            chances[weekday] += 1
     for day, minutes in firsts.items():
         came[day.weekday()].append(minutes)
     middles = {
@@ -97,9 +100,9 @@ def _timetable(firsts: dict[date, int], off: Off, *, begin: date, last: date) ->
         for weekday, minutes in came.items()
         if len(minutes) >= min(LEAST_OF_WEEKDAY, chances[weekday]) and len(minutes) >= LEAST_SHARE * chances[weekday]
     }
-    common = median(minutes for day, minutes in firsts.items() if day.weekday() in middles) if middles else 0
+    common = median(minute for weekday in middles for minute in came[weekday]) if middles else 0
     middles = {weekday: own if abs(own - common) > ALIKE else common for weekday, own in middles.items()}
-    strays = sorted(minutes - middles[day.weekday()] for day, minutes in firsts.items() if day.weekday() in middles)
+    strays = sorted(minute - middle for weekday, middle in middles.items() for minute in came[weekday])
     if len(strays) < LEAST_DAYS:
         return Learned(None, len(firsts), why_not="It comes on no weekday regularly.")
     early, late = _share(strays, 0.1), _share(strays, 0.9)

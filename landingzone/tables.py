@@ -240,7 +240,7 @@ runs = sa.Table(
         sqlite_where=sa.text(AWAITS_TURN),
         postgresql_where=sa.text(AWAITS_TURN),
     ),
-    sa.Index(None, "account_id", "id"),
+    sa.Index("ix_runs_arrivals", "account_id", "id", "source_id", "outcome", "finished_at"),
     sa.Index(
         "ix_runs_unfinished",
         "state",

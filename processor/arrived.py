@@ -100,9 +100,8 @@ def arrived(tx: sa.Connection, expected: Mapping[int, Expected], at: datetime) -
     """What has landed of some accounts, by their numbers, before a moment (UTC)."""
     since, upto = least_id_of(at - _LOOK_BACK), least_id_of(at)
     attempts: dict[int, list[_Attempt]] = defaultdict(list)
-    for account_id, run, source_id, outcome, finished_at in tx.execute(
-        _RUNS, {"of_accounts": list(expected), "since": since}
-    ):
+    found = tx.execute(_RUNS, {"of_accounts": list(expected), "since": since}).all()
+    for account_id, run, source_id, outcome, finished_at in found:
         landing_id, _, number = run.partition(":")
         own = attempts[account_id]
         if own and own[-1].landing_id == landing_id:

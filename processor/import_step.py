@@ -340,6 +340,7 @@ def _commit(
     """The one transaction: the outcome, the report, the data, what the source stands at, and what it supersedes."""
     report.reason = judged.reason
     report.hold = judged.hold.as_dict() if judged.hold else None
+    report.steps = progress.steps if progress is not None else {}
     if application is None:
         report.nothing_applied()
     with _trusting(application), here.db.write() as tx:

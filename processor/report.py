@@ -13,6 +13,7 @@ ROWS = ("read", "accepted", "rejected", "added", "changed", "unchanged", "deacti
 class Report:
     """What a run has found; becomes the receipt's body and is kept with the run.
 
+    `steps` says when each state was reached (UTC, ISO 8601); it stands in no receipt.
     `rows` counts: read = accepted + rejected, always; accepted = added + changed + unchanged + collapsed.
     """
 
@@ -31,6 +32,7 @@ class Report:
     days: list[str] = field(default_factory=list)
     resumed: bool = False
     reason: str = ""
+    steps: dict[str, str] = field(default_factory=dict)
 
     def nothing_applied(self) -> None:
         """The run changes nothing: what would have changed is not to be read as what has."""

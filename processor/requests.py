@@ -24,10 +24,11 @@ def retry(db: Database, archive: Archive, run_id: str, *, actor: str) -> str:
     return _ask(db, run_id, again, allowed=RETRYABLE, actor=actor)
 
 
-def approve(db: Database, archive: Archive, run_id: str, *, actor: str) -> str:
+def approve(db: Database, archive: Archive, run_id: str, *, reason: str = "", actor: str) -> str:
     """Approve a held run as it was shown: it is computed again, and held again if it has become worse.
 
     A file may be held for several reasons, one after the other: what was approved of it before stays approved.
+    Why it is approved stands in the audit trail.
     Raises RunError if the run is not held.
     """
     with db.read() as tx:
@@ -36,7 +37,7 @@ def approve(db: Database, archive: Archive, run_id: str, *, actor: str) -> str:
     before = run.request["holds"] if run.request is not None and run.request["kind"] == "approve" else []
     request = {"kind": "approve", "holds": [*before, *([hold] if hold else [])]}
     _require_readable(archive)
-    return _ask(db, run_id, request, allowed=(Outcome.HELD,), actor=actor)
+    return _ask(db, run_id, request, allowed=(Outcome.HELD,), actor=actor, reason=reason)
 
 
 def reject(db: Database, archive: Archive, run_id: str, *, reason: str, actor: str) -> str:
@@ -69,7 +70,9 @@ def _require_readable(archive: Archive) -> None:
         )
 
 
-def _ask(db: Database, run_id: str, request: dict[str, Any], *, allowed: tuple[Outcome, ...], actor: str) -> str:
+def _ask(
+    db: Database, run_id: str, request: dict[str, Any], *, allowed: tuple[Outcome, ...], actor: str, reason: str = ""
+) -> str:
     with audit.changing(db) as tx:
         run = runs.get(tx, run_id)
         newest = runs.get(tx, run.landing_id)
@@ -78,7 +81,8 @@ def _ask(db: Database, run_id: str, request: dict[str, Any], *, allowed: tuple[O
         if run.outcome not in allowed:
             raise RunError(_refusal(run, request["kind"], allowed))
         asked = runs.add(tx, run.landing, priority=run.priority, requested_by=actor, request=request)
-        audit.record(tx, actor=actor, action=f"run.{request['kind']}", account=run.account, run=run.id, asked=asked)
+        told = {"run": run.id, "asked": asked, **({"reason": reason} if reason else {})}
+        audit.record(tx, actor=actor, action=f"run.{request['kind']}", account=run.account, **told)
     return asked
 
 

@@ -11,12 +11,13 @@
 
   // Times stand in UTC in the page; each reader sees their own zone.
   const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
   const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
   const localise = (within) => {
     for (const time of within.querySelectorAll("time[datetime]:not([data-local])")) {
       const at = new Date(time.dateTime);
       if (Number.isNaN(at.valueOf())) continue;
-      time.textContent = whole.format(at);
+      time.textContent = ("clock" in time.dataset ? clock : whole).format(at);
       time.title = exact.format(at);
       time.dataset.local = "";
     }

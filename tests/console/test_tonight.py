@@ -4,21 +4,24 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
 
+from console.tonight import PAGE, Board, State, Wanted, state_of
 from landingzone import landing_record
 from landingzone.broadcast import Broadcasts
 from landingzone.clock import iso
 from landingzone.command import Installation
-from landingzone.landing import Landing
+from landingzone.landing import Landing, least_id_of
 from landingzone.school_calendar import SchoolCalendar, parse_days
 from landingzone.settings import ArrivalSettings
 from landingzone.tables import landings
 from landingzone.tables import runs as table
 from processor import run as runs
-from processor.arrivals import Timing, outlook
+from processor.arrivals import Arrival, Timing, outlook
+from processor.arrived import Came, Files
 from processor.night import Night
 from processor.outcome import Outcome
 
@@ -155,6 +158,7 @@ def test_of_each_account_the_same_is_seen_as_when_it_is_asked_for_alone(
     here: Installation, districts: list[str], seed: int
 ) -> None:
     history, night, before = History(here, districts, seed), Night(here.db, here.sources, SETTINGS), START
+    board = Board(tuple(here.catalogue))
     told: set[str] = set()
     timings, origins = set(), set()
     for at in moments(history.chance):
@@ -162,7 +166,7 @@ def test_of_each_account_the_same_is_seen_as_when_it_is_asked_for_alone(
         before = at
         old = night.sight
         told.clear()
-        sight = night.look(at, on_change=lambda _, names: told.update(names))
+        sight = night.look(at, on_change=lambda seen, names: told.update(names) or board.take(seen, names))
         enabled = [one for one in here.accounts.all() if one.enabled]
         assert sight.stands.keys() == {one.name for one in enabled}
         for account in enabled:
@@ -175,5 +179,82 @@ def test_of_each_account_the_same_is_seen_as_when_it_is_asked_for_alone(
             was = old.stands.get(account.name)
             assert account.name in told or (was is not None and was.outlook == seen)
         assert old.stands.keys() - sight.stands.keys() <= told
+        fresh = Board(tuple(here.catalogue))
+        fresh.take(sight, frozenset(sight.stands))
+        grid = board.grid(sight, Wanted())
+        assert (grid.rows, grid.counts) == (fresh.grid(sight, Wanted()).rows, fresh.grid(sight, Wanted()).counts)
     assert timings >= set(Timing) - {Timing.HELD}
     assert origins == {"typed", "learned", "broadcast", "none"}
+
+
+AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def came(hours_ago: float, outcome: str) -> Came:
+    landed_at = AT - timedelta(hours=hours_ago)
+    landing_id = least_id_of(landed_at)
+    return Came(landing_id, landed_at, outcome, f"{landing_id}:1", None)
+
+
+def told(timing: Timing, newest: Came | None = None, newest_in: Came | None = None, run: str = "") -> State:
+    """The one word of a source that is due at 11:00."""
+    due_at = AT - timedelta(hours=1) if timing is not Timing.NOTHING else None
+    arrival = Arrival("a", "students", "students", "students.csv", timing, due_at=due_at, run=run)
+    files = Files((), newest or newest_in, newest_in)
+    return state_of(arrival, files, ZoneInfo("UTC"), AT)[0]
+
+
+@pytest.mark.parametrize(
+    ("timing", "newest", "newest_in", "state"),
+    [
+        (Timing.DUE, None, None, State.DUE),
+        (Timing.LATE, None, None, State.LATE),
+        (Timing.LATE, None, came(30, "imported"), State.LATE),
+        (Timing.IN, None, came(1, "imported"), State.IN),
+        (Timing.IN, None, came(1, "unchanged"), State.UNCHANGED),
+        (Timing.LATE, came(1, "held"), None, State.HELD),
+        (Timing.DUE, came(40, "held"), came(90, "imported"), State.HELD),
+        (Timing.DUE, came(40, "failed"), None, State.FAILED),
+        (Timing.LATE, came(0.1, "under way"), came(24, "imported"), State.IMPORTING),
+        (Timing.NOTHING, None, came(2, "imported"), State.IN),
+        (Timing.NOTHING, None, came(20, "imported"), State.NOTHING),
+        (Timing.NOTHING, None, None, State.NOTHING),
+        (Timing.NOTHING, came(2, "rejected"), None, State.REJECTED),
+        (Timing.NOTHING, came(20, "rejected"), None, State.NOTHING),
+        (Timing.IN, came(3, "held"), came(1, "imported"), State.IN),
+    ],
+)
+def test_a_source_stands_in_one_word(timing: Timing, newest: Came | None, newest_in: Came | None, state: State) -> None:
+    assert told(timing, newest, newest_in) is state
+
+
+def test_a_rejected_file_that_counts_for_what_is_due_is_told_however_old_it_is() -> None:
+    rejected = came(40, "rejected")
+    assert told(Timing.LATE, rejected, run=rejected.run) is State.REJECTED
+    assert told(Timing.LATE, rejected) is State.LATE
+
+
+def test_who_needs_somebody_comes_first_and_a_page_shows_some(here: Installation) -> None:
+    for number in range(PAGE + 20):
+        here.accounts.add(f"district-{number:03}", title=f"School No. {number}", actor="test")
+    expected = "00:01"
+    here.sources.expect("district-100", "students.csv", feed=here.catalogue["students"], due=expected, actor="test")
+    night, board = Night(here.db, here.sources, SETTINGS), Board(tuple(here.catalogue))
+    at = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    sight = night.look(at, on_change=board.take)
+    first, second = board.grid(sight, Wanted()), board.grid(sight, Wanted(page=2))
+    assert (first.pages, len(first.rows), len(second.rows), first.urgent) == (2, PAGE, 20, 1)
+    assert [row.account for row in first.rows[:2]] == ["district-100", "district-000"]
+    assert board.grid(sight, Wanted(page=9)).page == 2
+    assert [row.account for row in board.grid(sight, Wanted("no. 11", None)).rows][:2] == [
+        "district-011",
+        "district-110",
+    ]
+    assert [row.account for row in board.grid(sight, Wanted(state=State.LATE)).rows] == ["district-100"]
+    assert first.counts[State.LATE] == 1
+    assert first.digest == board.grid(night.look(at, on_change=board.take), Wanted()).digest
+    here.accounts.set_enabled("district-100", False, actor="test")
+    sight = night.look(at, on_change=board.take)
+    assert board.grid(sight, Wanted()).urgent == 0
+    assert board.grid(sight, Wanted()).digest != first.digest
+    assert board.grid(sight, Wanted(page=2)).digest != second.digest

@@ -116,12 +116,14 @@ class BulkLoad:
         assert out is not None
         try:
             out.write(json.dumps(self._order).encode() + b"\n")
+            packed = io.BytesIO()  # one for all batches: new memory for each costs thousands of page faults
             while (batch := self._batches.get()) is not None:
                 name, rows = batch
-                packed = io.BytesIO()
+                packed.seek(0)
                 rows.write_ipc_stream(packed)
                 out.write(bulk_writer.HEAD.pack(self._number[name], packed.tell()))
-                out.write(packed.getbuffer())
+                with packed.getbuffer() as content, content[: packed.tell()] as written:
+                    out.write(written)
             out.close()
         except Exception as error:  # noqa: BLE001 - told to whoever adds the next batch
             self._failed = error
@@ -147,10 +149,16 @@ def _ours(run: Run, owner: str) -> str:
     return str(query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
 
 
-def _insert(feed: Feed, source_id: int, run: int) -> str:
+def _insert(feed: Feed, source_id: int, run: int) -> dict[str, str]:
+    """The parts of an insert of several rows (see `bulk_writer`).
+
+    A conflict undoes the whole transaction, which is what it leads to anyway: then SQLite need not be able to undo a
+    single statement.
+    """
     table, names = table_of(feed).name, ", ".join(f'"{name}"' for name in feed.field_names)
     places = ", ".join("?" for _ in feed.field_names)
-    return (  # names are of the declaration, which allows letters, digits and underscores; numbers the database's
-        f'INSERT INTO "{table}" (source_id, {names}, first_run, changed_run, ended_run) '  # noqa: S608
-        f"VALUES ({source_id:d}, {places}, {run:d}, {run:d}, NULL)"
-    )
+    return {  # names are of the declaration, which allows letters, digits and underscores; numbers the database's
+        "into": f'INSERT OR ROLLBACK INTO "{table}" '  # noqa: S608
+        f"(source_id, {names}, first_run, changed_run, ended_run) VALUES ",
+        "row": f"({source_id:d}, {places}, {run:d}, {run:d}, NULL)",
+    }

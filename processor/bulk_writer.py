@@ -1,7 +1,8 @@
 """The other process of a bulk load: takes Arrow batches from its standard input and inserts them into SQLite.
 
-It imports little, so that it starts quickly. Input: a line of JSON (see BulkLoad), then for each batch a head, which
-insert it is for and how long it is, and an Arrow IPC stream. Output: one line that says how it went.
+It imports little, so that it starts quickly: ADBC's own classes, since its DB-API brings pyarrow and what that finds.
+Input: a line of JSON (see BulkLoad), then for each batch a head, which insert it is for and how long it is, and an
+Arrow IPC stream. Output: one line that says how it went.
 """
 
 import contextlib
@@ -11,16 +12,20 @@ import struct
 import sys
 import time
 from collections.abc import Iterator
-from typing import IO, Any, Final
+from typing import IO, Final
 
-import adbc_driver_sqlite.dbapi as adbc
+import adbc_driver_sqlite
 import polars as pl
+from adbc_driver_manager import AdbcConnection, AdbcStatement
 
 HEAD: Final = struct.Struct("!HQ")
 """Before each batch: the number of its insert, and its length in bytes."""
 _PAUSE: Final = 0.005
 """Seconds between two transactions, in which others get their turn."""
 _CHECKPOINT_PAGES: Final = 16_000
+_ROWS_AT_ONCE: Final = 8
+"""Rows of one statement: each statement opens the table anew, and looks for its place from the root on; the next row of
+the same one mostly belongs beside the row before."""
 
 
 class NotOurs(Exception):
@@ -31,7 +36,8 @@ def main(orders: IO[bytes], answers: IO[bytes]) -> int:
     """Write what comes in, and tell how it went: `done`, `taken over`, `busy`, `full`, or the kind of another error."""
     order = json.loads(orders.readline())
     try:
-        with _connected(order["database"], order["busy_milliseconds"]) as cursor:
+        with _connected(order["database"], order["busy_milliseconds"]) as database:
+            inserts = [_Insert(database, **insert) for insert in order["inserts"]]
             while head := orders.read(HEAD.size):
                 if len(head) < HEAD.size:
                     return 1  # whoever sends has died
@@ -39,7 +45,7 @@ def main(orders: IO[bytes], answers: IO[bytes]) -> int:
                 packed = orders.read(size)
                 if len(packed) < size:
                     return 1
-                _insert_batch(cursor, order["ours"], order["inserts"][number], pl.read_ipc_stream(io.BytesIO(packed)))
+                _insert_batch(database, order["ours"], inserts[number], pl.read_ipc_stream(io.BytesIO(packed)))
                 time.sleep(_PAUSE)
     except NotOurs:
         answer = b"taken over"
@@ -55,35 +61,88 @@ def main(orders: IO[bytes], answers: IO[bytes]) -> int:
     return 1
 
 
+class _Database:
+    """A connection to SQLite, through ADBC; what must be closed before it is `held`."""
+
+    def __init__(self, connection: AdbcConnection, held: contextlib.ExitStack) -> None:
+        self._connection, self._held = connection, held
+
+    def query(self, statement: str) -> pl.DataFrame:
+        """Execute a statement; gives what it finds."""
+        with AdbcStatement(self._connection) as prepared:
+            prepared.set_sql_query(statement)
+            found, _ = prepared.execute_query()
+            return pl.DataFrame(found)
+
+    def prepared(self, statement: str) -> AdbcStatement:
+        """A statement that is to be executed with parameters."""
+        made: AdbcStatement = self._held.enter_context(AdbcStatement(self._connection))
+        made.set_sql_query(statement)
+        made.prepare()
+        return made
+
+
+class _Insert:
+    """An insert of rows.
+
+    Args:
+        database: where to.
+        into: the statement up to its first row.
+        row: a row of it, with a place for each column of the rows that come.
+    """
+
+    def __init__(self, database: _Database, *, into: str, row: str) -> None:
+        self._one, self._some = (
+            database.prepared(into + ", ".join([row] * rows_at_once)) for rows_at_once in (1, _ROWS_AT_ONCE)
+        )
+
+    def rows(self, rows: pl.DataFrame) -> None:
+        """Insert rows."""
+        even = rows.height // _ROWS_AT_ONCE * _ROWS_AT_ONCE
+        columns = rows[:even].get_columns()
+        beside = [
+            column.gather_every(_ROWS_AT_ONCE, at).alias(f"{at} {column.name}")
+            for at in range(_ROWS_AT_ONCE)
+            for column in columns
+        ]
+        for statement, parameters in ((self._some, pl.DataFrame(beside)), (self._one, rows[even:])):
+            if parameters.height:
+                statement.bind_stream(parameters)
+                statement.execute_update()
+
+
 @contextlib.contextmanager
-def _connected(database: str, busy_milliseconds: int) -> Iterator[Any]:
-    with adbc.connect(database, autocommit=True) as connection, connection.cursor() as cursor:
+def _connected(path: str, busy_milliseconds: int) -> Iterator[_Database]:
+    with (
+        adbc_driver_sqlite.connect(path) as opened,
+        AdbcConnection(opened) as connection,
+        contextlib.ExitStack() as held,
+    ):
+        database = _Database(connection, held)
         for pragma in (
             f"busy_timeout={busy_milliseconds:d}",
             "synchronous=NORMAL",  # the commit that makes the rows count has them on the disk, too
             f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
             "cache_size=-65536",
         ):
-            cursor.execute(f"PRAGMA {pragma}")
-            cursor.fetch_polars()
-        yield cursor
+            database.query(f"PRAGMA {pragma}")
+        yield database
 
 
-def _insert_batch(cursor: Any, ours: str, insert: str, rows: pl.DataFrame) -> None:  # noqa: ANN401 - has no types
-    cursor.execute("BEGIN IMMEDIATE")
+def _insert_batch(database: _Database, ours: str, insert: _Insert, rows: pl.DataFrame) -> None:
+    database.query("BEGIN IMMEDIATE")
     try:
-        _require(cursor, ours)
-        cursor.executemany(insert, rows)
+        _require(database, ours)
+        insert.rows(rows)
     except BaseException:
         with contextlib.suppress(Exception):
-            cursor.execute("ROLLBACK")
+            database.query("ROLLBACK")
         raise
-    cursor.execute("COMMIT")
+    database.query("COMMIT")
 
 
-def _require(cursor: Any, ours: str) -> None:  # noqa: ANN401 - has no types
-    cursor.execute(ours)
-    if cursor.fetch_polars().item() != 1:
+def _require(database: _Database, ours: str) -> None:
+    if database.query(ours).item() != 1:
         raise NotOurs
 
 

@@ -19,7 +19,7 @@ from landingzone.feed import Catalogue, Feed
 from landingzone.tables import sources
 from processor.changes import Changes
 from processor.copying import copy_in
-from processor.rows import Rows
+from processor.rows import Loaded, Rows
 
 RETIRED = 0
 """Stands for a run's number where an operator has retired a source together with its rows."""
@@ -168,7 +168,12 @@ def change(tx: sa.Connection, feed: Feed, source_id: int, run: int, rows: Rows) 
 
 
 def end(tx: sa.Connection, feed: Feed, source_id: int, run: int, keys: Rows) -> None:
-    """Deactivate the rows of these keys."""
+    """Deactivate the rows of these keys, or those of a load that are active."""
+    if isinstance(keys, Loaded):
+        table = table_of(feed)
+        own = (table.c.source_id == source_id, table.c.first_run == keys.run, table.c.ended_run.is_(None))
+        tx.execute(table.update().where(*own).values(ended_run=run))
+        return
     if tx.dialect.name == "postgresql" and keys.height > _FEW:
         _update_from(tx, feed, source_id, feed.key, keys, f"ended_run = {run:d}")
         return

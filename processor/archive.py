@@ -3,6 +3,7 @@
     <account>/YYYY/MM/DD/<landing-id>/<name>.zst              the file as it arrived
     <account>/.../<attempt>.receipt.json, <attempt>.receipt.txt         what the customer was told
     <account>/.../<attempt>.rejects.csv, <attempt>.changes.<feed>.parquet   what each attempt rejected and changed
+    <account>/.../<attempt>.changes.<feed>.loaded.json   of a large first file, whose every row was new: how many
 
 It lies in a store (processor.archive_store): in archive/ under the root, or in object storage. Encrypted files end in
 `.age` (processor.archive_cipher).

@@ -1,5 +1,6 @@
 """Changes: what applying a file would do to its source's records of one feed, and the file that keeps them."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,3 +120,20 @@ class ChangesFile:
         )
         self._held = []
         self._files += 1
+
+
+_LOADED: Final = ".loaded.json"
+
+
+def note_loaded(folder: Path, feed: Feed, rows: int) -> None:
+    """Note in `changes.<feed>.loaded.json` how many rows a first load added: which, their column `first_run` says."""
+    if rows:
+        (folder / f"changes.{feed.name}{_LOADED}").write_text(json.dumps({"added": rows}) + "\n", encoding="ascii")
+
+
+def loaded(path: Path) -> int | None:
+    """How many rows were added, if a file of changes is such a note; else None."""
+    if not path.name.endswith(_LOADED):
+        return None
+    added: int = json.loads(path.read_text(encoding="ascii"))["added"]
+    return added

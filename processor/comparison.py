@@ -23,7 +23,7 @@ from landingzone.zone import FOLDER_MODE
 from processor import account_data, staging
 from processor import standing as standings
 from processor.bulk_load import BulkLoad
-from processor.changes import Changes, ChangesFile
+from processor.changes import Changes, note_loaded
 from processor.context import Context
 from processor.copy_load import CopyLoad
 from processor.examination import OnRows
@@ -123,24 +123,22 @@ class FirstLoad:
     """Every row is new, and written while the file is still being read."""
 
     def __init__(self, subject: Subject, feeds: Sequence[Feed], load: BulkLoad | CopyLoad) -> None:
-        self._load = load
-        self._files = {feed.name: ChangesFile(subject.staging, feed) for feed in feeds}
-        self._heights = dict.fromkeys(self._files, 0)
+        self._load, self._staging = load, subject.staging
         self._listings = {feed.name: _listing(subject, feed) for feed in feeds}
+        self._heights = dict.fromkeys(self._listings, 0)
         self.committed = False
 
     def on_rows(self, records: Records) -> None:
-        """Write a batch, keep it among the changes, and list it."""
+        """Write a batch, and list it."""
         name = records.feed.name
         self._load.add(records.feed, records.rows)
         self._heights[name] += records.rows.height
-        self._files[name].add("added", records.rows)
         self._listings[name].compare(records.rows)
 
     def changes(self, said: Sequence[Records]) -> tuple[Changes, ...]:
         """See Comparison."""
-        for file in self._files.values():
-            file.close()
+        for records in said:
+            note_loaded(self._staging, records.feed, self._heights[records.feed.name])
         for listing in self._listings.values():
             listing.prepare()  # while the last rows are being written
         self._load.finish()

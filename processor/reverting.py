@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from landingzone.feed import Catalogue, Feed
 from processor import run as runs
 from processor.archive import Archive
-from processor.changes import Changes
+from processor.changes import Changes, loaded
+from processor.rows import Loaded, Placed
 from processor.run import Run, RunError
 
 
@@ -44,7 +45,15 @@ def undo(archive: Archive, catalogue: Catalogue, undone: list[Run]) -> list[Chan
 def _inverse_of(archive: Archive, catalogue: Catalogue, run: Run) -> Iterator[Changes]:
     with archive.files(run.landing, f"{run.attempt}.changes.") as kept:
         for path in kept:
-            yield _inverse(catalogue[path.name.split(".")[2]], path)
+            feed, added = catalogue[path.name.split(".")[2]], loaded(path)
+            yield _inverse(feed, path) if added is None else _inverse_of_load(feed, Loaded(added, run.serial))
+
+
+def _inverse_of_load(feed: Feed, added: Loaded) -> Changes:
+    nothing = Placed(0)
+    return Changes(
+        feed, added=nothing, changed=nothing, reactivated=nothing, deactivated=added, unchanged=0, standing=0, kept=0
+    )
 
 
 def _inverse(feed: Feed, path: Path) -> Changes:

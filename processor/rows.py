@@ -29,6 +29,19 @@ class Placed:
         yield from ()
 
 
+class Loaded(Placed):
+    """Rows that the database itself knows: all that a source's first file brought.
+
+    Args:
+        height: how many.
+        run: the serial of the run that listed them first.
+    """
+
+    def __init__(self, height: int, run: int) -> None:
+        super().__init__(height)
+        self.run = run
+
+
 class Spool:
     """Collects rows: in memory, and what goes beyond a bound in files.
 

@@ -22,6 +22,7 @@ from landingzone.tables import sources
 from processor import account_data, bulk_load, merged, requests
 from processor import run as runs
 from processor.bulk_load import BulkLoad, LoadFailed
+from processor.changes import ChangesFile, loaded
 from processor.context import Context
 from processor.durable_steps import durable_steps
 from processor.listing import Listing
@@ -233,6 +234,45 @@ def test_a_first_load_that_is_held_leaves_no_rows_and_counts_for_nothing(zone: Z
     assert list(zone.here.zone.folder("listings", "springfield").glob("*/listing")) == []
 
 
+def changes_of(zone: Zone) -> Path:
+    (path,) = (zone.here.zone.root / "archive").rglob("1.changes.enrollments.*")
+    return path
+
+
+@pytest.mark.parametrize("form", ["count", "rows"])
+def test_a_first_load_is_undone_by_the_rows_that_it_listed_first(zone: Zone, form: str) -> None:
+    """Archives of older versions hold each row of a first load."""
+    zone.bring("enrollments.csv", file_of(100))
+    feed, kept = zone.here.catalogue["enrollments"], changes_of(zone)
+    assert loaded(kept) == 100
+    if form == "rows":
+        kept.unlink()
+        rows = pl.DataFrame([row[:-1] for row in zone.rows("enrollments")], schema=feed.field_names, orient="row")
+        file = ChangesFile(kept.parent, feed)
+        file.add("added", rows)
+        file.close()
+        written = kept.parent / "changes.enrollments.parquet"
+        written.rename(written.with_name(f"1.{written.name}"))
+    told = zone.revert()
+    assert told is not None
+    assert (told["outcome"], told["rows"]["deactivated"]) == ("reverted", 100)
+    assert [row[-1] for row in zone.rows("enrollments")] == [False] * 100
+    told = zone.bring("enrollments.csv", file_of(99))
+    assert (told["rows"]["reactivated"], told["rows"]["unchanged"]) == (99, 0)
+
+
+def test_undoing_all_since_a_first_load_ends_what_it_listed_and_what_came_since(zone: Zone) -> None:
+    first = zone.land("enrollments.csv", file_of(100))
+    zone.take(first)
+    zone.bring("enrollments.csv", file_of(102, start=3, instructor="Poe"))
+    told = zone.take(requests.revert(zone.here.db, zone.context.archive, first, through=True, actor="test"))
+    assert told["outcome"] == "reverted"
+    assert {row[-1] for row in zone.rows("enrollments")} == {False}
+    by_number = {int(row[0]): row[-2] for row in zone.rows("enrollments")}
+    assert len(by_number) == 105
+    assert {by_number[at] for at in range(100)} == {"Orr"}
+
+
 def test_rows_of_a_load_under_way_count_for_nobody(zone: Zone) -> None:
     zone.expect("enrollments", "full")
     run_id = zone.land("enrollments.csv", file_of(10))
@@ -276,8 +316,9 @@ def test_a_load_that_cannot_write_says_of_which_kind_the_error_is_and_no_value(
         load.add(*batch(zone, 10))
         load.add(*batch(zone, 10))
         load.finish()
-    assert str(failed.value) == "InternalError"  # of its kind, not its text
-    monkeypatch.setattr("processor.bulk_load._insert", lambda *_a: "INSERT INTO nothing VALUES (?, ?, ?, ?, ?, ?)")
+    assert str(failed.value) == "IntegrityError"  # of its kind, not its text
+    elsewhere = {"into": "INSERT INTO nothing VALUES ", "row": "(?, ?, ?, ?, ?, ?)"}
+    monkeypatch.setattr("processor.bulk_load._insert", lambda *_a: elsewhere)
     with load_of(zone, run_id, source_id) as load, pytest.raises(LoadFailed):
         load.add(*batch(zone, 1))
         load.finish()

@@ -16,8 +16,9 @@ from console.browser import ForeignForm, address_of
 from console.desk import STATIC, Desk
 from console.guard import Guard
 from console.live import TooManyStreams
-from console.pages import account_keys, audit_trail, me, sign_in, tonight, users
+from console.pages import account, account_keys, audit_trail, me, run, sign_in, tonight, users
 from console.role import Principal
+from console.run_sight import NotKept
 from console.sign_in import SignInRefused, SignInTooOften
 from console.tus import Files, tus_router
 from landingzone import __version__
@@ -34,6 +35,7 @@ _STATUS: dict[type[Exception], int] = {
     SignInRefused: 401,
     SignInTooOften: 429,
     TooManyStreams: 503,
+    NotKept: 404,
     DatabaseAway: 503,
     UsageError: 400,
     LandingZoneError: 409,
@@ -64,7 +66,16 @@ def build_app(here: Installation) -> FastAPI:
     app.state.files = files
     app.include_router(tus_router(files))
     app.mount("/static", _Kept(directory=STATIC), name="static")
-    for pages in (sign_in.pages, me.pages, users.pages, tonight.pages, account_keys.pages, audit_trail.pages):
+    for pages in (
+        sign_in.pages,
+        me.pages,
+        users.pages,
+        tonight.pages,
+        account.pages,
+        run.pages,
+        account_keys.pages,
+        audit_trail.pages,
+    ):
         app.include_router(pages(), include_in_schema=False)
     _Answers(desk).mount(app)
     app.add_middleware(

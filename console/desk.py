@@ -23,7 +23,9 @@ from console.users import Users
 from keys.store import Keys
 from landingzone import __version__
 from landingzone.command import Installation
+from landingzone.feed import Catalogue
 from landingzone.settings import ConsoleSettings
+from processor import account_data
 from processor.archive import Archive, archive_of
 
 STATIC = Path(__file__).parent / "static"
@@ -99,6 +101,12 @@ class Desk:
     def archive(self) -> Archive:
         """What has been archived."""
         return archive_of(self.here.settings, self.here.zone)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The feeds, whose tables are there."""
+        account_data.ensure_tables(self.here.db, self.here.catalogue)
+        return self.here.catalogue
 
     @cached_property
     def live(self) -> Live:

@@ -9,6 +9,7 @@ import polars as pl
 
 from landingzone.feed import Catalogue
 from processor.archive import Archive
+from processor.changes import loaded
 from processor.run import Run
 
 KINDS = ("deactivated", "changed", "added", "reactivated")
@@ -37,6 +38,9 @@ def counts(archive: Archive, run: Run) -> dict[str, dict[str, int]]:
     found: dict[str, Counter[str]] = {}
     with archive.files(run.landing, f"{run.attempt}.changes.") as kept:
         for path in kept:
+            if (added := loaded(path)) is not None:
+                found.setdefault(_feed_of(path), Counter())["added"] += added
+                continue
             by_kind = pl.scan_parquet(path).group_by("change").len().collect()
             found.setdefault(_feed_of(path), Counter()).update(dict(by_kind.iter_rows()))
     return {feed: {kind: number[kind] for kind in KINDS if number[kind]} for feed, number in found.items()}
@@ -45,10 +49,15 @@ def counts(archive: Archive, run: Run) -> dict[str, dict[str, int]]:
 def rows(
     archive: Archive, catalogue: Catalogue, run: Run, *, feed: str, kind: str, skip: int, most: int
 ) -> list[ChangedRow]:
-    """Some of the rows of a feed that a run has changed in one way. Raises what `counts` raises."""
+    """Some of the rows of a feed that a run has changed in one way. Raises what `counts` raises.
+
+    None of a large first load: of that every row of the file was added, and only their number is kept.
+    """
     found: list[ChangedRow] = []
     with archive.files(run.landing, f"{run.attempt}.changes.{feed}.") as kept:
         for path in kept:
+            if loaded(path) is not None:
+                continue
             these = pl.scan_parquet(path).filter(pl.col("change") == kind)
             there = these.select(pl.len()).collect().item()
             if skip < there:

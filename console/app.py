@@ -7,6 +7,7 @@ import sqlalchemy as sa
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -16,7 +17,7 @@ from console.browser import ForeignForm, address_of
 from console.desk import STATIC, Desk
 from console.guard import Guard
 from console.live import TooManyStreams
-from console.pages import account, account_keys, audit_trail, me, run, sign_in, tonight, users
+from console.pages import account, account_keys, audit_trail, me, run, search, sign_in, tonight, users
 from console.role import Principal
 from console.run_sight import NotKept
 from console.sign_in import SignInRefused, SignInTooOften
@@ -47,6 +48,20 @@ _THREADS = 8
 """For what blocks while uploads come."""
 
 
+_PAGES = (
+    sign_in,
+    me,
+    users,
+    tonight,
+    account,
+    run,
+    account_keys,
+    audit_trail,
+    search,
+)
+"""Every module of pages; one in each line."""
+
+
 class _Kept(StaticFiles):
     """Scripts and styles: their address changes with what they hold."""
 
@@ -55,6 +70,11 @@ class _Kept(StaticFiles):
         answer = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
         answer.headers["cache-control"] = "public, max-age=31536000, immutable"
         return answer
+
+
+def page_routes() -> list[APIRoute]:
+    """Every page's route."""
+    return [route for module in _PAGES for route in module.pages().routes if isinstance(route, APIRoute)]
 
 
 def build_app(here: Installation) -> FastAPI:
@@ -66,17 +86,8 @@ def build_app(here: Installation) -> FastAPI:
     app.state.files = files
     app.include_router(tus_router(files))
     app.mount("/static", _Kept(directory=STATIC), name="static")
-    for pages in (
-        sign_in.pages,
-        me.pages,
-        users.pages,
-        tonight.pages,
-        account.pages,
-        run.pages,
-        account_keys.pages,
-        audit_trail.pages,
-    ):
-        app.include_router(pages(), include_in_schema=False)
+    for module in _PAGES:
+        app.include_router(module.pages(), include_in_schema=False)
     _Answers(desk).mount(app)
     app.add_middleware(
         Guard, settings=desk.settings, unbounded=lambda path: path == "/files" or path.startswith(_UPLOADS)

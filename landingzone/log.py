@@ -18,7 +18,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from landingzone.settings import LogSettings
 
 #: Libraries whose informative messages name files and users: only their warnings are ours to keep.
-_QUIET = ("asyncssh", "alembic", "dbos", "watchdog", "paramiko", "asyncio", "sqlalchemy")
+_QUIET = ("asyncssh", "alembic", "dbos", "watchdog", "paramiko", "asyncio", "sqlalchemy", "uvicorn", "httpx", "httpx2")
 
 
 Note = Callable[[Mapping[str, Any]], None]

@@ -132,7 +132,9 @@ class ProcessorSettings(_Section):
 
     workers: int = Field(4, ge=1, le=64, description="Runs that go side by side (of different accounts).")
     rescan_seconds: float = Field(15, gt=0, description="Interval of the full scan of the inboxes.")
-    poll_seconds: float = Field(0.02, gt=0, description="Interval at which the queue of runs is polled.")
+    poll_seconds: float = Field(
+        0.5, gt=0, description="Interval at which is looked what other processors have put into the queue of runs."
+    )
     progress_seconds: float = Field(
         0.5, ge=0, description="How far a run is before its outcome is written down no more often than this."
     )

@@ -217,7 +217,7 @@ runs = sa.Table(
     sa.Column("requested_by", sa.String(255), nullable=False, server_default=""),
     sa.Column("created_at", sa.String(24), nullable=False),
     sa.Column("finished_at", sa.String(24)),
-    sa.Column("sha256", sa.String(64)),
+    sa.Column("sha256", sa.String(64), index=True),
     sa.Column("bytes", sa.BigInteger),
     sa.Column("report", sa.JSON),
     sa.Column("priority", sa.Integer, nullable=False, server_default="10"),
@@ -431,6 +431,19 @@ invitations = sa.Table(
 )
 """One-time links by which a user sets a password and a second factor; `digest` is the SHA-256 of the link's
 secret."""
+
+open_sessions = sa.Table(
+    "open_sessions",
+    metadata,
+    sa.Column("node", sa.String(64), primary_key=True),
+    sa.Column("session", sa.String(16), primary_key=True),
+    sa.Column("account", sa.String(32), nullable=False, index=True),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("address", sa.String(64), nullable=False),
+    sa.Column("seen_at", sa.String(24), nullable=False),
+)
+"""Who is inside at the front doors, see landingzone.open_session; a row without a session says when its
+door last wrote."""
 
 web_sessions = sa.Table(
     "web_sessions",

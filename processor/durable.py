@@ -22,9 +22,9 @@ import structlog
 from dbos import DBOS, DBOSClient, DBOSConfig, Serializer, SetEnqueueOptions, SetWorkflowID
 
 from landingzone.db import database_url, is_disk_full, postgresql_engine, prepare_sqlite
+from processor.queue_bell import Bell, hang_up
 
 _QUEUE, _LARGE = "runs", "large"
-_LARGE_POLL_SECONDS = 0.25
 _AGAIN = "+"
 """Before what makes a further workflow of a run another one: `<landing-id>:<attempt>+<something>`."""
 #: Fixed: workflows of one application version are taken up by processes of that version only. Raise it only when the
@@ -53,7 +53,7 @@ class Durable:
         node: stable name of this process.
         owner: what its connections to a server are called.
         workers: runs that go side by side; beside them half as many of large files.
-        poll_seconds: interval at which the queue is polled.
+        poll_seconds: interval at which is looked what other processors have put into the queue.
         steps: what a run goes through; each gets the run's id, passes over what is done, and can be repeated without
             a second effect. Raises Lost if another process has the run now.
         on_disk_full: called when DBOS could not write for want of room; returns when it is worth trying again.
@@ -76,6 +76,7 @@ class Durable:
         self._last_enqueued = 0
         self._lock = threading.Lock()
         self._under_way: set[str] = set()
+        self._bells = {queue: Bell() for queue in (_QUEUE, _LARGE)}
         if sa.make_url(url).get_backend_name() == "sqlite":
             engine = sa.create_engine(url, hide_parameters=True)
             if engine.url.database:
@@ -111,6 +112,7 @@ class Durable:
             finally:
                 self._under_way.discard(run_id)
                 self._ended(run_id)
+                self._ring()
 
         self._run = run
 
@@ -120,10 +122,11 @@ class Durable:
         `ended` is called with a run's id when its workflow ends here, however it does.
         """
         self._ended = ended
+        hang_up(self._bells)
         DBOS.launch()
         for queue, workers, poll_seconds in (
             (_QUEUE, self._workers, self._poll_seconds),
-            (_LARGE, max(1, self._workers // 2), max(self._poll_seconds, _LARGE_POLL_SECONDS)),
+            (_LARGE, max(1, self._workers // 2), self._poll_seconds),
         ):
             DBOS.register_queue(
                 queue,
@@ -138,6 +141,7 @@ class Durable:
             self._wait_for_next_millisecond()
             with SetWorkflowID(run_id), SetEnqueueOptions(priority=priority):
                 DBOS.enqueue_workflow(_LARGE if large else _QUEUE, self._run, run_id)
+        self._bells[_LARGE if large else _QUEUE].ring()
 
     def take_over(self, node: str) -> int:
         """Put what a dead node's process had in hand back into its queue; returns how many runs. May be repeated."""
@@ -166,6 +170,10 @@ class Durable:
     def stop(self, *, drain_seconds: int) -> None:
         """Take up nothing more, and wait for what is under way; what is not done by then goes on at the next start."""
         DBOS.destroy(workflow_completion_timeout_sec=drain_seconds)
+
+    def _ring(self) -> None:
+        for bell in self._bells.values():
+            bell.ring()
 
     def _wait_for_next_millisecond(self) -> None:
         """Of two runs enqueued in the same millisecond the queue would not know which came first."""

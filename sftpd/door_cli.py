@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from landingzone import audit, penalty
+from landingzone import audit, open_session, penalty
 from landingzone.clock import iso, now
 from landingzone.command import installation, print_listing
 from landingzone.command_line import AsJson
 
-door = typer.Typer(help="The front door: who has to wait.", no_args_is_help=True)
+door = typer.Typer(help="The front door: who is inside, and who has to wait.", no_args_is_help=True)
 penalties = typer.Typer(help="Addresses that failed to log in.", no_args_is_help=True)
 door.add_typer(penalties, name="penalties")
 
@@ -17,6 +17,18 @@ door.add_typer(penalties, name="penalties")
 def mount(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.add_typer(door, name="door")
+
+
+@door.command()
+def sessions(
+    context: typer.Context,
+    account: Annotated[str | None, typer.Argument(metavar="[ACCOUNT]", help="Only this account's.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List who is inside now, some seconds old."""
+    columns = {"account": "ACCOUNT", "address": "FROM", "fingerprint": "KEY", "seen_at": "SINCE", "node": "DOOR"}
+    found = open_session.of(installation(context).db, account=account)
+    print_listing(found, columns, as_json=as_json, empty="Nobody is inside.")
 
 
 @penalties.command("list")

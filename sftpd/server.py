@@ -70,7 +70,7 @@ class Door:
         self.rooms.look_at_disk()
         self.receiving = Receiving(here.zone, here.db, notes, expectation, self.settings, self.writers, self.rooms)
         self.view = View(here.zone, self.receiving.recent)
-        self._watch = Watch(here.db, notes, keys, refused)
+        self._watch = Watch(here.db, notes, keys, refused, node=here.settings.node)
         self._short = False
         self._zone = here.zone
         self._db = here.db

@@ -13,10 +13,11 @@ import sqlalchemy as sa
 
 from keys.key import Refusal
 from keys.store import Keys, Opened
-from landingzone import audit, login_attempt, penalty
+from landingzone import audit, login_attempt, open_session, penalty
 from landingzone.clock import iso, now
 from landingzone.db import Database
 from landingzone.login_attempt import LoginAttempt
+from landingzone.open_session import OpenSession
 from landingzone.penalty import Penalty, Tally
 from landingzone.refused_logins import RefusedLogins
 from landingzone.settings import LimitSettings
@@ -26,6 +27,9 @@ LOOK_AT_ALL_SECONDS = 30.0
 """How often all who are inside are looked at, also if nothing seems to have changed."""
 SUM_SECONDS = 5.0
 """How often the sums of refused logins are written."""
+TELL_SECONDS, TELL_AGAIN_SECONDS = 2.0, 30.0
+"""How often it is written down who is inside: after a change, and otherwise."""
+_MOST_AT_ONCE = 100
 _CAUSES = {
     Refusal.ACCOUNT_DISABLED: "account.disabled",
     Refusal.REVOKED: "key.revoked",
@@ -73,10 +77,14 @@ class Watch:
         notes: the same with `normal` durability, for what is written here.
         keys: tells who may be inside.
         refused: the sums of refused logins, which are written from here.
+        node: the door's name.
     """
 
-    def __init__(self, db: Database, notes: Database, keys: Keys, refused: RefusedLogins) -> None:
+    def __init__(self, db: Database, notes: Database, keys: Keys, refused: RefusedLogins, *, node: str) -> None:
         self._db = db
+        self._node = node
+        self._told: frozenset[Guest] | None = None
+        self._told_at = 0.0
         self._refused = refused
         self._notes = notes
         self._keys = keys
@@ -93,6 +101,7 @@ class Watch:
         """Write down what was gathered, and look for what must hold at once. Raises SQLAlchemyError."""
         try:
             begun = self._write(tally, list(attempts), limits)
+            self._tell(guests)
             changed = self._has_changed()
             penalties = self._holding() if changed or tally else None
             return Seen(self._unwelcome(guests, changed=changed), penalties, begun)
@@ -105,6 +114,8 @@ class Watch:
         try:
             self._write(tally, list(attempts), limits)
             self._refused.flush()
+            with self._notes.write() as tx:
+                open_session.forget(tx, self._node)
         finally:
             self.close()
 
@@ -128,6 +139,25 @@ class Watch:
             if attempts:
                 login_attempt.note(tx, attempts, now())
             return penalty.write(tx, tally, limits)
+
+    def _tell(self, guests: frozenset[Guest]) -> None:
+        """Write down who is inside, for people: shortly after a change, and now and then that this door lives."""
+        since = time.monotonic() - self._told_at
+        if since < (TELL_SECONDS if guests != self._told else TELL_AGAIN_SECONDS):
+            return
+        before, at = self._told or frozenset(), iso(now())
+        came = [
+            OpenSession(self._node, one.session, one.opened.account, one.opened.fingerprint, one.opened.address, at)
+            for one in guests - before
+        ]
+        went = [one.session for one in before - guests]
+        with self._notes.write() as tx:
+            if self._told is None:
+                open_session.forget(tx, self._node)
+            for first in range(0, max(len(came), len(went), 1), _MOST_AT_ONCE):
+                some = slice(first, first + _MOST_AT_ONCE)
+                open_session.note(tx, self._node, came[some], went[some])
+        self._told, self._told_at = guests, time.monotonic()
 
     def _has_changed(self) -> bool:
         """Whether anybody has written since the last look; SQLite can tell, PostgreSQL cannot."""

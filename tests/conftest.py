@@ -34,7 +34,7 @@ from landingzone.db import Database
 from landingzone.landing import Landing
 from sftpd.host_key import ensure_host_keys
 
-START_SECONDS = 30.0
+START_SECONDS = 100.0
 
 # In this process tracebacks are logged plainly: structlog's default draws every frame's variables, seconds for each.
 _PLAIN = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
@@ -184,8 +184,9 @@ class Service:
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> "Service":
-        """Start it and wait until the door is open."""
-        seen = len(self.events("door.opened"))
+        """Start it and wait until the door (of a console alone: that one) is open."""
+        open_event = "console.opened" if self.part == "console" else "door.opened"
+        seen = len(self.events(open_event))
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("LANDINGZONE_")},
             "LANDINGZONE_DOOR__HOST": "127.0.0.1",
@@ -196,7 +197,11 @@ class Service:
         command = [sys.executable, "-m", "landingzone", "--root", str(self.root), *self.part.split()]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        opened = self.wait_for("door.opened", count=seen + 1, seconds=START_SECONDS)
+        try:
+            opened = self.wait_for(open_event, count=seen + 1, seconds=START_SECONDS)
+        except BaseException:
+            self.kill()  # what did not come up in time must not stay behind
+            raise
         self.port = opened["port"]
         return self
 

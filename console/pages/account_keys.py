@@ -12,6 +12,7 @@ from console.desk import Desk
 from console.role import Principal
 from keys.checkup import findings
 from keys.public_key import MAX_INPUT_BYTES, PublicKey
+from landingzone import open_session
 from landingzone.clock import now
 from landingzone.errors import LandingZoneError, UsageError
 
@@ -162,7 +163,8 @@ def ask_revoke(request: Request, desk: TheDesk, who: Operator, account: str, key
     """Say what revoking will do, and ask."""
     found = desk.keys.get(account, str(key))
     left = [one for one in desk.keys.of(account) if one.closed(now()) is None and one.id != found.id]
-    return desk.page(request, "key_revoke.html", who, account=account, key=found, left=left, refused=None)
+    inside = open_session.of(desk.here.db, account=account, fingerprint=found.fingerprint)
+    return desk.page(request, "key_revoke.html", who, account=account, key=found, left=left, inside=inside)
 
 
 def revoke(request: Request, desk: TheDesk, who: Operator, account: str, key: int, reason: _Text = "") -> Response:

@@ -1,5 +1,6 @@
 """The real console as a process of its own, beside the real front door and processor, and people who have signed in."""
 
+import dataclasses
 import itertools
 import re
 import shutil
@@ -82,15 +83,8 @@ def _shared_console(_empty_root: Path, tmp_path_factory: pytest.TempPathFactory,
 @pytest.fixture
 def console_url(service: Any) -> str:
     """Where the shared console is."""
-    lines = dataclass_replace(service, log_from=0).events("console.opened")
-    return f"http://127.0.0.1:{lines[-1]['port']}"
-
-
-def dataclass_replace(service: Any, **values: Any) -> Any:
-    """The same service seen from another line of its log on."""
-    import dataclasses
-
-    return dataclasses.replace(service, **values)
+    opened = dataclasses.replace(service, log_from=0).events("console.opened")
+    return f"http://127.0.0.1:{opened[-1]['port']}"
 
 
 @pytest.fixture
@@ -137,3 +131,62 @@ def signed_in(desk: Desk, console_url: str, make_person: MakePerson) -> Callable
 def stranger(console_url: str) -> Visitor:
     """Somebody who has not signed in."""
     return Visitor(console_url)
+
+
+# A browser with a window that nobody sees
+
+
+@pytest.fixture(scope="session")
+def _chromium(need: Callable[[str], str]) -> Iterator[Any]:
+    """Debian's Chromium, driven by Playwright, which brings none of its own."""
+    from playwright.sync_api import sync_playwright
+
+    program = need("chromium")
+    quiet = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
+    alone = ("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=[*quiet, *alone])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core, as npm has put it there; where it has not, the test is skipped: in CI a failure."""
+    path = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
+    if not path.exists():
+        pytest.skip("axe-core is not installed (npm ci --prefix tests/console)")
+    return path.read_text(encoding="utf-8")
+
+
+OpenPage = Callable[..., Any]
+
+
+@pytest.fixture
+def open_page(_chromium: Any, desk: Desk, console_url: str, make_person: MakePerson) -> Iterator[OpenPage]:
+    """Opens a browser's page for somebody who has signed in (or, with None, for a stranger).
+
+    What the browser complains of, such as what the Content-Security-Policy forbids, fails the test.
+    """
+    contexts: list[Any] = []
+    complaints: list[str] = []
+
+    def open_(who: Person | Role | None = Role.OPERATOR, *, account: str | None = None, **options: Any) -> Any:
+        options.setdefault("viewport", {"width": 1280, "height": 900})
+        context = _chromium.new_context(base_url=console_url, timezone_id="America/Chicago", **options)
+        contexts.append(context)
+        if who is not None:
+            person = make_person(who, account=account) if isinstance(who, Role) else who
+            user = desk.users.get(person.name)
+            secret = desk.sign_in.open(user, address="127.0.0.1", client="test", by="test")
+            context.add_cookies([{"name": "landingzone", "value": secret, "url": console_url}])
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert [one for one in complaints if "the server responded with a status of" not in one] == []

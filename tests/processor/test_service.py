@@ -105,6 +105,12 @@ def test_what_lands_while_the_processor_runs_is_noticed(night: Any, students: St
 
 
 @pytest.mark.both_databases
+def test_what_lands_does_not_wait_for_the_queue_to_be_looked_at(night: Any, students: Students) -> None:
+    night.start(processor__poll_seconds=3600, processor__workers=1)
+    for count in (40, 41, 42):
+        assert night.receipt(night.land("students.csv", students(count)))["outcome"] == "imported"
+
+
 def test_what_landed_while_it_was_away_is_taken_in_order(night: Any, students: Students) -> None:
     landings = [night.land("students.csv", students(30 + number)) for number in range(6)]
     night.start()

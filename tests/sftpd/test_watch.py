@@ -22,7 +22,7 @@ def test_a_change_is_seen_at_the_next_look(here: Installation, monkeypatch: pyte
         key = PublicKey.parse(asyncssh.generate_private_key("ssh-ed25519").export_public_key())
         keys.add(name, key, actor="test")
         guests.append(Guest(name, Opened(name, key.fingerprint)))
-    looking = Watch(here.db, here.db, keys, RefusedLogins(here.db))
+    looking = Watch(here.db, here.db, keys, RefusedLogins(here.db), node="door")
 
     def look() -> dict[str, Refusal]:
         return looking.look(frozenset(guests), Tally(), [], LimitSettings()).unwelcome

@@ -11,6 +11,7 @@ def upgrade() -> None:
     # what tells how an account stands is read from the index alone: a run's row has its whole receipt in it
     op.create_index("ix_runs_arrivals", "runs", ["account_id", "id", "source_id", "outcome", "finished_at"])
     op.drop_index(op.f("ix_runs_account_id_id"), "runs")
+    op.create_index(op.f("ix_runs_sha256"), "runs", ["sha256"])
     op.create_table(
         "users",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -44,6 +45,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_invitations")),
     )
     op.create_index(op.f("ix_invitations_user_id"), "invitations", ["user_id"])
+    op.create_table(
+        "open_sessions",
+        sa.Column("node", sa.String(length=64), nullable=False),
+        sa.Column("session", sa.String(length=16), nullable=False),
+        sa.Column("account", sa.String(length=32), nullable=False),
+        sa.Column("fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=False),
+        sa.Column("seen_at", sa.String(length=24), nullable=False),
+        sa.PrimaryKeyConstraint("node", "session", name=op.f("pk_open_sessions")),
+    )
+    op.create_index(op.f("ix_open_sessions_account"), "open_sessions", ["account"])
     op.create_table(
         "web_sessions",
         sa.Column("digest", sa.String(length=64), nullable=False),

@@ -106,10 +106,11 @@ def ours(folder: Path, over: Link, key: Path, file: Path) -> float:
 
 def send(folder: str, address: str, key: str, file: str) -> None:
     """Be the one that sends."""
-    from upload.connection import Line, Patience, Way
+    from upload.connection import Line, Way
     from upload.host_key import Pins
     from upload.outgoing import Outgoing
     from upload.parcel import Parcel, pack
+    from upload.patience import Patience
     from upload.run import quieten
     from upload.settings import ServerSettings
     from upload.transfer import deliver

@@ -18,12 +18,12 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from python_socks import ProxyError, ProxyType
 from python_socks.sync import Proxy
 
-from upload.errors import UploadError
+from upload.errors import ConnectionLost, KeyUnusable, LoginRefused, UploadError, plain
 from upload.host_key import Pins
 from upload.http_proxy import http_connect
-from upload.outcome import Ending
+from upload.patience import Patience
 from upload.run_log import Note
-from upload.session import Session, plain
+from upload.session import Session
 from upload.settings import ServerSettings
 
 CIPHERS = ("aes256-gcm@openssh.com", "aes256-ctr")
@@ -35,48 +35,6 @@ BROKEN = (OSError, EOFError, paramiko.SSHException, paramiko.SFTPError)
 """What is raised when a connection breaks, or speaks nonsense."""
 
 _DEFAULT_PORTS = {"socks5": 1080, "http": 8080}
-
-
-class ConnectionLost(UploadError):
-    """The server cannot be reached, or the connection broke. It is tried again until the deadline."""
-
-    exit_code = Ending.NOT_DELIVERED
-
-
-class LoginRefused(UploadError):
-    """The server does not take this key for this account."""
-
-    exit_code = Ending.NOT_DELIVERED
-
-
-class KeyUnusable(UploadError):
-    """The private key cannot be used."""
-
-    exit_code = Ending.WRONG_SETTINGS
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long is waited, in seconds.
-
-    Attributes:
-        until: when everything must be over, on the monotonic clock.
-        silence: a connection on which nothing has come for so long is given up.
-        first: before the second try; each wait is longer than the one before, and varies by chance.
-        longest: between two tries.
-        look: between two looks for receipts.
-    """
-
-    until: float
-    silence: float = 60
-    first: float = 1
-    longest: float = 30
-    look: float = 1
-
-    @property
-    def left(self) -> float:
-        """Seconds until the end."""
-        return self.until - time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -302,16 +260,20 @@ def _open(way: Way) -> Connection:
 def _socket(server: ServerSettings, seconds: float) -> socket.socket:
     if not server.proxy:
         return socket.create_connection((server.host, server.port), timeout=seconds)
-    url = urlsplit(server.proxy)
-    assert url.hostname
-    user = unquote(url.username or "")
-    password = os.environ.get(server.proxy_password_env, "") if server.proxy_password_env else ""
-    port = url.port or _DEFAULT_PORTS[url.scheme]
-    if url.scheme == "http":
-        return http_connect((url.hostname, port), (server.host, server.port), user, password, seconds)
-    proxy = Proxy(ProxyType.SOCKS5, url.hostname, port, user or None, password or None, True)  # names: resolved there
+    scheme, host, port, user, password = proxy_of(server)
+    if scheme == "http":
+        return http_connect((host, port), (server.host, server.port), user, password, seconds)
+    proxy = Proxy(ProxyType.SOCKS5, host, port, user or None, password or None, True)  # names: resolved there
     connected: socket.socket = proxy.connect(server.host, server.port, timeout=seconds)
     return connected
+
+
+def proxy_of(server: ServerSettings) -> tuple[str, str, int, str, str]:
+    """The way out that the settings name: scheme, host, port, user and password, the last two perhaps empty."""
+    url = urlsplit(server.proxy)
+    assert url.hostname
+    password = os.environ.get(server.proxy_password_env, "") if server.proxy_password_env else ""
+    return url.scheme, url.hostname, url.port or _DEFAULT_PORTS[url.scheme], unquote(url.username or ""), password
 
 
 class Line:

@@ -30,7 +30,52 @@ class RefusedByCheck(UploadError):
     exit_code = Ending.REFUSED
 
 
+class ConnectionLost(UploadError):
+    """The server cannot be reached, or the connection broke. It is tried again until the deadline."""
+
+    exit_code = Ending.NOT_DELIVERED
+
+
+class LoginRefused(UploadError):
+    """The server does not take this key, or this token, for this account."""
+
+    exit_code = Ending.NOT_DELIVERED
+
+
+class KeyUnusable(UploadError):
+    """The private key, or the token, cannot be used."""
+
+    exit_code = Ending.WRONG_SETTINGS
+
+
+class ServerChanged(UploadError):
+    """The server is not the one that it should be."""
+
+    exit_code = Ending.HOST_KEY_CHANGED
+
+
+class ServerRefused(UploadError):
+    """The server refused a request."""
+
+    final: bool = False
+    """Whether asking again is of no use."""
+
+
+class NotDelivered(UploadError):
+    """The file did not arrive."""
+
+    exit_code = Ending.NOT_DELIVERED
+
+
 class AnotherRun(UploadError):
     """Another run is under way in this folder; wait for its end."""
 
     exit_code = Ending.ANOTHER_RUN
+
+
+TEXT_SHOWN = 300
+
+
+def plain(text: str) -> str:
+    """A text of the server on one line, without what could steer a terminal, and bounded."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:TEXT_SHOWN]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import paramiko
 
-from upload.errors import UploadError
+from upload.errors import ServerChanged, UploadError
 from upload.outcome import Ending
 
 SSH_PORT = 22
@@ -26,10 +26,8 @@ class PinRefused(UploadError):
     exit_code = Ending.WRONG_SETTINGS
 
 
-class HostKeyChanged(UploadError):
+class HostKeyChanged(ServerChanged):
     """The server shows a host key that is not the pinned one."""
-
-    exit_code = Ending.HOST_KEY_CHANGED
 
 
 def known_hosts_line(host: str, port: int, key: paramiko.PKey) -> str:

@@ -29,7 +29,10 @@ def mount(app: typer.Typer) -> None:
 
 def init(
     context: typer.Context,
-    host: Annotated[str, typer.Option(help="The server's name.", show_default=False)] = "",
+    host: Annotated[str, typer.Option(help="The server's name, for SFTP.", show_default=False)] = "",
+    url: Annotated[
+        str, typer.Option(help="Instead, where only port 443 is open: https://host.", show_default=False)
+    ] = "",
     port: Annotated[int, typer.Option(help="Its port; 22 if nothing else was told.", show_default=False)] = 0,
     account: Annotated[str, typer.Option(help="The account's name there.", show_default=False)] = "",
     feed: Annotated[
@@ -44,12 +47,19 @@ def init(
     fingerprint: Annotated[
         list[str] | None, typer.Option(help="Of the server's host key (SHA256:...), as the vendor told it.")
     ] = None,
+    token: Annotated[
+        Path | None, typer.Option(help="For --url: a file with the token; else it is asked for.", show_default=False)
+    ] = None,
+    ca_file: Annotated[
+        str, typer.Option(help="For --url: the authority of the server's certificate (PEM).", show_default=False)
+    ] = "",
     proxy: Annotated[str, typer.Option(help="socks5://host:port or http://host:port.", show_default=False)] = "",
     repin: Annotated[bool, typer.Option("--repin", help="Only pin the host key anew, after it has changed.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; what is not given has its default.")] = False,
 ) -> None:
     """Set up a folder: asks for the server and the files, makes a key pair, pins the server's host key, writes the
-    settings, and shows what to send to the vendor. With options and --yes it asks nothing, for scripts.
+    settings, and shows what to send to the vendor; of an https:// address it asks for the token. With options and
+    --yes it asks nothing, for scripts.
     """
     here = setup(context)
     if repin:
@@ -58,17 +68,26 @@ def init(
     if here.folder.settings_file.exists():
         raise SettingsError(f"There are settings already: {here.folder.settings_file}. Change them there, or --repin.")
     here.folder.prepare()
-    host = host or _ask("The server's name", yes=yes, option="--host")
+    host = host or url or _ask("The server's name, or its https:// address", yes=yes, option="--host or --url")
+    if host.startswith("https://"):
+        sources = [_source(one) for one in feed or []] or ([] if yes else _ask_sources())
+        _over_https(here, host, _token_given(token, yes=yes), ca_file, proxy, sources)
+        return
     port = port or (22 if yes else typer.prompt("Its port", default=22, type=int))
     account = account or _ask("The account's name there", yes=yes, option="--account")
     sources = [_source(one) for one in feed or []] or ([] if yes else _ask_sources())
     server = _server(host, port, account, key or "key", proxy)
     lines = _pinned(server, fingerprint or [], yes=yes)
     public = _key(here.folder, account, key)
-    here.folder.settings_file.write_text(_settings(server, lines, sources), encoding="utf-8", newline="\n")
-    here.folder.settings_file.chmod(0o600)
-    _ = here.settings  # what was written must be readable
-    typer.echo(f"\nThe settings: {here.folder.settings_file}")
+    about = [
+        f"host = {_text(server.host)}",
+        f"port = {server.port}",
+        f"account = {_text(server.account)}",
+        f"key = {_text(server.key)}",
+        *([f"proxy = {_text(server.proxy)}"] if server.proxy else []),
+        _host_keys(lines),
+    ]
+    _write(here, _settings(about, sources))
     typer.echo(_mail(account, host, public))
 
 
@@ -97,6 +116,58 @@ def _source(text: str) -> tuple[str, str]:
     return name, path
 
 
+def _token_given(file: Path | None, *, yes: bool) -> str:
+    """The token, from a file or as somebody types it. Raises KeyUnusable, SettingsError."""
+    from upload.token import check_token
+
+    if file is not None:
+        try:
+            return check_token(file.read_text(encoding="utf-8", errors="replace"))
+        except OSError as wrong:
+            raise SettingsError(f"--token: {file} cannot be read: {wrong.strerror}.") from None
+    if yes:
+        raise SettingsError("The token is missing: give a file that holds it with --token.")
+    return check_token(str(typer.prompt("The token that the vendor has sent", hide_input=True)))
+
+
+def _over_https(here: Setup, url: str, token: str, ca_file: str, proxy: str, sources: list[tuple[str, str]]) -> None:
+    """Show the token to the server, and write it and the settings once that has taken it."""
+    import time
+
+    from upload.https import HttpsCarrier
+    from upload.patience import Patience
+    from upload.private_file import create
+    from upload.run import quieten
+    from upload.settings import parse_settings, resolved
+
+    quieten()
+    about = [
+        f"url = {_text(url)}",
+        *([f"ca_file = {_text(ca_file)}"] if ca_file else []),
+        *([f"proxy = {_text(proxy)}"] if proxy else []),
+    ]
+    text = _settings(about, sources)
+    server = parse_settings(text).server
+    patience = Patience(time.monotonic() + 60, silence=20)
+    carrier = HttpsCarrier(
+        server, patience, lambda: token, resolved(here.folder, server.ca_file) if server.ca_file else None
+    )
+    carrier.receipts()
+    carrier.close()
+    with create(resolved(here.folder, server.token), "wb") as file:
+        file.write(f"{token}\n".encode())
+    _write(here, text)
+    typer.echo("The server takes the token.")
+    typer.echo("\nThen: `landingzone-upload check`, `landingzone-upload run`, `landingzone-upload schedule install`.")
+
+
+def _write(here: Setup, text: str) -> None:
+    here.folder.settings_file.write_text(text, encoding="utf-8", newline="\n")
+    here.folder.settings_file.chmod(0o600)
+    _ = here.settings  # what was written must be readable
+    typer.echo(f"\nThe settings: {here.folder.settings_file}")
+
+
 def _server(host: str, port: int, account: str, key: str, proxy: str) -> "ServerSettings":
     from pydantic import ValidationError
 
@@ -115,8 +186,9 @@ def _pinned(server: "ServerSettings", fingerprints: list[str], *, yes: bool) -> 
     """The host key's line, once somebody has confirmed it. Raises NotPinned, ConnectionLost."""
     import time
 
-    from upload.connection import Patience, shown_key
+    from upload.connection import shown_key
     from upload.host_key import Pins, known_hosts_line
+    from upload.patience import Patience
     from upload.run import quieten
 
     quieten()
@@ -158,6 +230,8 @@ def _repin(here: Setup, fingerprints: list[str], *, yes: bool) -> None:
     import re
 
     server = here.settings.server
+    if server.url:
+        raise SettingsError("Over HTTPS no host key is pinned: the server is known by its certificate.")
     lines = _pinned(server, fingerprints, yes=yes)
     path: Path = here.folder.settings_file
     text = path.read_text(encoding="utf-8-sig")
@@ -172,16 +246,11 @@ def _host_keys(lines: list[str]) -> str:
     return "host_keys = [\n" + "".join(f"  {_text(line)},\n" for line in lines) + "]"
 
 
-def _settings(server: "ServerSettings", lines: list[str], sources: list[tuple[str, str]]) -> str:
+def _settings(server: list[str], sources: list[tuple[str, str]]) -> str:
     told = [
         "# The settings of landingzone-upload; docs/upload.md explains them. No password may stand here.",
         "[server]",
-        f"host = {_text(server.host)}",
-        f"port = {server.port}",
-        f"account = {_text(server.account)}",
-        f"key = {_text(server.key)}",
-        *([f"proxy = {_text(server.proxy)}"] if server.proxy else []),
-        _host_keys(lines),
+        *server,
     ]
     for name, path in sources:
         kind = "spreadsheet" if path.lower().endswith((".xlsx", ".xlsm", ".xls")) else "file"

@@ -6,7 +6,6 @@ value that is longer than the buffer is an error of the driver, never cut.
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -15,6 +14,7 @@ import polars as pl
 
 from upload import statement
 from upload.errors import NotExtracted, SettingsError
+from upload.secret import secret_of
 from upload.settings import SourceSettings
 
 if TYPE_CHECKING:
@@ -163,23 +163,4 @@ def _told(what: str, secret: str | None = None) -> Iterator[None]:
 
 def password(source: SourceSettings) -> str | None:
     """The database's password, from where the settings say it lies; None if they say nothing. Raises SettingsError."""
-    if source.password_env:
-        found = os.environ.get(source.password_env)
-        if not found:
-            raise SettingsError(f"The variable {source.password_env}, which holds the password, is not set.")
-        return found
-    if not source.password_keyring:
-        return None
-    service, _, user = source.password_keyring.partition("/")
-    try:
-        import keyring  # noqa: PLC0415 - of the extra `odbc`
-        import keyring.errors  # noqa: PLC0415 - likewise
-    except ImportError:
-        raise SettingsError("The keyring is not installed here: run pip install 'landingzone[odbc]'.") from None
-    try:
-        found = keyring.get_password(service, user)
-    except keyring.errors.KeyringError as wrong:
-        raise SettingsError(f"The keyring cannot be read ({type(wrong).__name__}); use password_env.") from None
-    if not found:
-        raise SettingsError(f"The keyring has no {source.password_keyring}: run keyring set {service} {user}.")
-    return found
+    return secret_of(source.password_env, source.password_keyring, what="password")

@@ -10,13 +10,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from processor.receipt_text import as_text
-from upload.connection import BROKEN, ConnectionLost, Line
+from upload.carrier import Carrier
+from upload.errors import ConnectionLost, ServerRefused
 from upload.outcome import Ending
 from upload.parcel import Parcel
 from upload.run_log import Note
-from upload.session import Refused, Session
 
-FOLDER = "/receipts"
 MOST_BYTES = 8 << 20
 """A receipt has a hundred rejects at most; what is longer is none."""
 
@@ -107,10 +106,10 @@ class Receipt:
         return "".join(char for char in text if char == "\n" or char.isprintable())
 
 
-def newest(session: Session, names: Iterable[str]) -> dict[str, str]:
+def newest(carrier: Carrier, names: Iterable[str]) -> dict[str, str]:
     """The id of the newest receipt of each file name; empty where there is none. Ids of an account rise."""
     found = dict.fromkeys(names, "")
-    for landing_id, name in _listed(session):
+    for landing_id, name in _listed(carrier):
         if name in found and landing_id > found[name]:
             found[name] = landing_id
     return found
@@ -126,13 +125,13 @@ class Awaited:
         self._strange: set[str] = set()
         self._failed: dict[str, Receipt] = {}
 
-    def come(self, line: Line) -> Iterator[tuple[Parcel, Receipt]]:
+    def come(self, carrier: Carrier) -> Iterator[tuple[Parcel, Receipt]]:
         """Each as it comes, until all have or the deadline has passed."""
-        patience, wait = line.way.patience, line.way.patience.look
+        patience, wait = carrier.patience, carrier.patience.look
         while self._open and patience.left > 0:
             found: list[tuple[Parcel, Receipt]] = []
             try:
-                self._look_over(line, found)
+                self._look_over(carrier, found)
             except ConnectionLost as lost:
                 self._note("attempt.failed", why=str(lost))
             yield from found
@@ -141,10 +140,10 @@ class Awaited:
             time.sleep(max(0.0, min(wait, patience.left)))
             wait = patience.look if found else min(wait * 1.2, max(_LOOK_LONGEST, patience.look))
 
-    def look_once(self, line: Line) -> list[tuple[Parcel, Receipt]]:
+    def look_once(self, carrier: Carrier) -> list[tuple[Parcel, Receipt]]:
         """What is there now. Raises what `connect` raises."""
         found: list[tuple[Parcel, Receipt]] = []
-        self._look_over(line, found)
+        self._look_over(carrier, found)
         return found
 
     @property
@@ -156,22 +155,19 @@ class Awaited:
         """A receipt that says that the vendor's side has failed and tries again."""
         return self._failed.get(parcel.name)
 
-    def _look_over(self, line: Line, found: list[tuple[Parcel, Receipt]]) -> None:
-        session = line.session()
-        try:
-            self._look(session, found)
-        except Refused as refused:
-            self._note("receipts.refused", why=str(refused))
-        except BROKEN as error:
-            raise line.lost(error) from error
-
-    def _look(self, session: Session, found: list[tuple[Parcel, Receipt]]) -> None:
+    def _look_over(self, carrier: Carrier, found: list[tuple[Parcel, Receipt]]) -> None:
         """Add what has come to what was found: what stands there counts, also if the line breaks in the middle."""
-        for landing_id, name in sorted(_listed(session)):
+        try:
+            self._look(carrier, found)
+        except ServerRefused as refused:
+            self._note("receipts.refused", why=str(refused))
+
+    def _look(self, carrier: Carrier, found: list[tuple[Parcel, Receipt]]) -> None:
+        for landing_id, name in sorted(_listed(carrier)):
             parcel = self._open.get(name)
             if parcel is None or landing_id <= self._before.get(name, "") or landing_id in self._strange:
                 continue
-            receipt = _read(session, landing_id, name)
+            receipt = _read(carrier, landing_id, name)
             if receipt is None or receipt.told.sha256 != parcel.sha256 or receipt.told.landing_id != landing_id:
                 self._strange.add(landing_id)
                 self._note("receipt.of_other_bytes", landing_id=landing_id, file=name)
@@ -183,20 +179,15 @@ class Awaited:
                 found.append((parcel, receipt))
 
 
-def _listed(session: Session) -> Iterator[tuple[str, str]]:
+def _listed(carrier: Carrier) -> Iterator[tuple[str, str]]:
     """Landing id and file name of every receipt."""
-    for name in session.listdir(FOLDER):
+    for name in carrier.receipts():
         found = _NAME.fullmatch(name)
         if found:
             yield found[1], found[2]
 
 
-def _read(session: Session, landing_id: str, name: str) -> Receipt | None:
+def _read(carrier: Carrier, landing_id: str, name: str) -> Receipt | None:
     """A receipt; None if it is gone, or none that can be understood."""
-    found = session.look_into(f"{FOLDER}/{landing_id}-{name}.receipt.json")
-    if found is None:
-        return None
-    handle, size = found
-    data = b"".join(session.read(handle, min(size, MOST_BYTES)))
-    session.end(handle)
-    return Receipt.of(data)
+    data = carrier.receipt(f"{landing_id}-{name}.receipt.json", MOST_BYTES)
+    return Receipt.of(data) if data is not None else None

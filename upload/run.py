@@ -16,20 +16,31 @@ from landingzone.clock import iso, now
 from landingzone.errors import LandingZoneError
 from upload import attempts, run_log
 from upload.attempts import Attempt
+from upload.carrier import Carrier
 from upload.command import Setup
-from upload.connection import AGENT, BROKEN, ConnectionLost, KeyUnusable, Line, LoginRefused, Patience, Way
-from upload.errors import AnotherRun, SettingsError
+from upload.connection import AGENT, Line, Way
+from upload.delivery import Progress
+from upload.errors import (
+    AnotherRun,
+    ConnectionLost,
+    KeyUnusable,
+    LoginRefused,
+    ServerChanged,
+    ServerRefused,
+    SettingsError,
+)
 from upload.folder import Folder
-from upload.host_key import HostKeyChanged, Pins
+from upload.host_key import Pins
 from upload.outcome import Ending
 from upload.outgoing import Outgoing
 from upload.parcel import Parcel, pack
+from upload.patience import Patience
 from upload.preparation import Prepared, prepare
 from upload.receipt import Awaited, Receipt, newest
 from upload.run_log import Note, RunLog
-from upload.session import Refused
 from upload.settings import SourceSettings, resolved
-from upload.transfer import Progress, deliver
+from upload.sftp import SftpCarrier
+from upload.token import read_token
 
 LEFT_OVER_SECONDS = 24 * 3600
 """What lies in the work folder for so long is left over from a program that was killed."""
@@ -131,14 +142,14 @@ class Run:
     # Sending
 
     def _send(self, loads: list[_Load]) -> None:
-        line = Line(way(self._here, self._patience()), self._note)
+        carrier = carrier_of(self._here, self._patience(), self._note)
         open_loads = {load.parcel.name: load for load in loads}
         try:
-            self._before = _before(line, [load.parcel for load in loads], self._note)
+            self._before = _before(carrier, [load.parcel for load in loads], self._note)
             for load in loads:
                 self._reporter.say(f"{load.prepared.key}: sending")
                 try:
-                    deliver(load.parcel, line, self._note, self._reporter)
+                    carrier.deliver(load.parcel, self._note, self._reporter)
                 except LandingZoneError as wrong:
                     if _stops_everything(wrong):
                         raise
@@ -148,7 +159,7 @@ class Run:
             if open_loads:
                 self._reporter.say("Waiting for the receipts")
             awaited = Awaited([load.parcel for load in open_loads.values()], self._before, self._note)
-            for parcel, receipt in awaited.come(line):
+            for parcel, receipt in awaited.come(carrier):
                 self._receipted(open_loads.pop(parcel.name), receipt)
             for parcel in awaited.missing:
                 self._without_receipt(open_loads.pop(parcel.name), awaited.failed(parcel))
@@ -158,7 +169,7 @@ class Run:
             for load in open_loads.values():
                 self._give_up(load, wrong)
         finally:
-            line.close()
+            carrier.close()
 
     def _receipted(self, load: _Load, receipt: Receipt) -> None:
         told, ending = receipt.told, receipt.ending(load.parcel)
@@ -235,17 +246,29 @@ def look_again(here: Setup, seconds: float = 20) -> None:
         for name, one in missing.items()
     ]
     with only_one(here.folder), RunLog(here.folder.logs) as log:
-        line = Line(way(here, Patience(time.monotonic() + seconds, silence=seconds)), log)
+        carrier = carrier_of(here, Patience(time.monotonic() + seconds, silence=seconds), log)
         try:
             awaited = Awaited(parcels, {name: one.after for name, one in missing.items()}, log)
-            for parcel, receipt in awaited.look_once(line):
+            for parcel, receipt in awaited.look_once(carrier):
                 told = receipt.told
                 found = {"outcome": told.outcome, "landing_id": told.landing_id, "rejected": told.rows.rejected}
                 log("receipt.came", source=parcel.outgoing.source, **found)
                 ending = receipt.ending(parcel)
                 attempts.replace(here.folder.state, replace(missing[parcel.name], ending=ending, why="", **found))  # type: ignore[arg-type] # its names
         finally:
-            line.close()
+            carrier.close()
+
+
+def carrier_of(here: Setup, patience: Patience, note: Note) -> Carrier:
+    """What brings parcels to the server of the settings. Raises PinRefused."""
+    server = here.settings.server
+    if not server.url:
+        return SftpCarrier(Line(way(here, patience), note))
+    from upload.https import HttpsCarrier  # noqa: PLC0415 - its libraries take their time
+
+    file = resolved(here.folder, server.token)
+    ca_file = resolved(here.folder, server.ca_file) if server.ca_file else None
+    return HttpsCarrier(server, patience, lambda: read_token(server, file), ca_file)
 
 
 def way(here: Setup, patience: Patience) -> Way:
@@ -272,17 +295,14 @@ def quieten() -> None:
     stamina.instrumentation.set_on_retry_hooks(())
 
 
-def _before(line: Line, parcels: list[Parcel], note: Note) -> dict[str, str]:
+def _before(carrier: Carrier, parcels: list[Parcel], note: Note) -> dict[str, str]:
     """The newest receipt of each name as the run begins. Raises ConnectionLost at the deadline."""
-    patience, wait = line.way.patience, line.way.patience.first
+    patience, wait = carrier.patience, carrier.patience.first
     while True:
         try:
-            session = line.session()
             try:
-                return newest(session, [parcel.name for parcel in parcels])
-            except BROKEN as error:
-                raise line.lost(error) from error
-            except Refused as refused:
+                return newest(carrier, [parcel.name for parcel in parcels])
+            except ServerRefused as refused:
                 raise ConnectionLost(f"The server does not show its receipts: {refused}") from None
         except ConnectionLost as lost:
             note("attempt.failed", why=str(lost))
@@ -293,8 +313,8 @@ def _before(line: Line, parcels: list[Parcel], note: Note) -> dict[str, str]:
 
 
 def _stops_everything(wrong: LandingZoneError) -> bool:
-    """Whether no other file could be sent either: another host key, a key that is not taken or cannot be read."""
-    return isinstance(wrong, HostKeyChanged | LoginRefused | KeyUnusable)
+    """Whether no other file could be sent either: another server, a key that is not taken or cannot be read."""
+    return isinstance(wrong, ServerChanged | LoginRefused | KeyUnusable)
 
 
 def _remove_left_over(work: Path) -> None:

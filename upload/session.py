@@ -31,13 +31,12 @@ from paramiko.sftp import (
     int64,
 )
 
-from upload.errors import UploadError
+from upload.errors import ServerRefused, plain
 
 WRITE_BYTES = 128 << 10
 READ_BYTES = 128 << 10
 UNDER_WAY = 16 << 20
 """Bytes of requests that may be unanswered: more than a link of 20 MiB/s with half a second of delay holds."""
-TEXT_SHOWN = 300
 
 NO_SPACE, QUOTA = 14, 15
 """Status codes of later versions, which OpenSSH and this project's server send, too."""
@@ -46,27 +45,18 @@ Moved = Callable[[int], None]
 """Is told how many bytes more the server has confirmed."""
 
 
-class Refused(UploadError):
+class Refused(ServerRefused):
     """The server refused a request."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(plain(text) or f"The server refused a request (status {code}).")
         self.code = code
+        self.final = code in {SFTP_PERMISSION_DENIED, QUOTA}
 
     @property
     def missing(self) -> bool:
         """There is no such file."""
         return bool(self.code == SFTP_NO_SUCH_FILE)
-
-    @property
-    def final(self) -> bool:
-        """Whether asking again is of no use."""
-        return self.code in {SFTP_PERMISSION_DENIED, QUOTA}
-
-
-def plain(text: str) -> str:
-    """A text of the server on one line, without what could steer a terminal, and bounded."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:TEXT_SHOWN]
 
 
 class _Answers:

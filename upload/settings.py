@@ -22,6 +22,13 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _PLACE = re.compile(r"\{([^{}]*)\}")
 
 
+def _keyring_entry(entry: str) -> str:
+    """An entry of the keyring; raises ValueError."""
+    if entry and not all(entry.partition("/")):
+        raise ValueError("write service/user")
+    return entry
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
@@ -29,13 +36,20 @@ class _Table(BaseModel):
 class ServerSettings(_Table):
     """The vendor's landing zone."""
 
-    host: str = Field(min_length=1, description="Its name or address.")
-    port: int = Field(22, ge=1, le=65535, description="Its TCP port.")
-    account: str = Field(min_length=1, max_length=32, description="The account's name there.")
+    host: str = Field("", description="Its name or address, for SFTP.")
+    port: int = Field(22, ge=1, le=65535, description="Its TCP port, for SFTP.")
+    account: str = Field("", max_length=32, description="The account's name there, for SFTP.")
     key: str = Field("key", min_length=1, description='The private key: a path from this file\'s folder, or "agent".')
     host_keys: tuple[str, ...] = Field(
-        min_length=1,
+        (),
         description="Who the server may be: lines of known_hosts, or fingerprints (SHA256:...). Nobody else is.",
+    )
+    url: str = Field("", description="In place of host, where only port 443 is open: https://files.example.org.")
+    token: str = Field("token", min_length=1, description="Over HTTPS: the file with the token, likewise.")
+    token_env: str = Field("", description="Instead: the variable that holds the token.")
+    token_keyring: str = Field("", description="Instead: the keyring's entry that holds it: service/user.")
+    ca_file: str = Field(
+        "", description="Over HTTPS: the authority of the server's certificate (PEM), if the system does not know it."
     )
     proxy: str = Field("", description="A way out: socks5://host:port or http://host:port; with user@ where it asks.")
     proxy_password_env: str = Field("", description="The variable that holds the proxy's password.")
@@ -51,6 +65,32 @@ class ServerSettings(_Table):
             if not _FINGERPRINT.fullmatch(key) and not _HOST_KEY.fullmatch(key):
                 raise ValueError(f"{key[:60]!r} is neither a fingerprint (SHA256:...) nor a line of known_hosts")
         return keys
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme != "https" or not parts.hostname):
+            raise ValueError("write https://host")
+        if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+            raise ValueError("write https://host, without a user or anything behind it")
+        return url
+
+    @field_validator("token_keyring")
+    @classmethod
+    def _entry(cls, entry: str) -> str:
+        return _keyring_entry(entry)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "ServerSettings":
+        if bool(self.host) == bool(self.url):
+            raise ValueError("needs one of host, for SFTP, and url, for HTTPS")
+        for name in ("account", "host_keys") if self.host else ():
+            if not getattr(self, name):
+                raise ValueError(f"host needs {name} beside it")
+        if self.token_env and self.token_keyring:
+            raise ValueError("needs one of token_env and token_keyring, not both")
+        return self
 
     @field_validator("proxy")
     @classmethod
@@ -104,9 +144,7 @@ class SourceSettings(_Table):
     @field_validator("password_keyring")
     @classmethod
     def _entry(cls, entry: str) -> str:
-        if entry and not all(entry.partition("/")):
-            raise ValueError("write service/user")
-        return entry
+        return _keyring_entry(entry)
 
     @model_validator(mode="after")
     def _one_origin(self) -> "SourceSettings":

@@ -6,16 +6,12 @@ if the answer is lost, the temporary name tells. Still there: it has not landed.
 closed upload away; then nothing is sent again, and the receipt has the last word.
 """
 
-import time
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
-import stamina
-
-from upload.connection import BROKEN, ConnectionLost, Line, Patience
-from upload.errors import UploadError
-from upload.outcome import Ending
+from upload.connection import BROKEN, Line
+from upload.delivery import Journey, Progress, TryAgain, until_delivered
+from upload.errors import NotDelivered
 from upload.parcel import Parcel
 from upload.run_log import Note
 from upload.session import Refused, Session
@@ -24,29 +20,10 @@ IN_USE_TRIES = 4
 """How often an upload that a broken session still holds is asked for, before the file is sent anew."""
 
 
-class NotDelivered(UploadError):
-    """The file did not arrive."""
-
-    exit_code = Ending.NOT_DELIVERED
-
-
-class _TryAgain(Exception):
-    """This attempt has failed; another may not."""
-
-
-class Progress(Protocol):
-    """Is told how far a parcel is."""
-
-    def at(self, parcel: Parcel, confirmed: int) -> None:
-        """So many of its bytes are confirmed by the server."""
-
-
 @dataclass
-class _Journey:
-    """What is known of a parcel on its way, over all attempts."""
+class _Journey(Journey):
+    """The same, of one that travels under a temporary name."""
 
-    name: str
-    confirmed: int = 0
     asked_to_land: bool = False
     in_use: int = 0
     number: int = 1
@@ -59,43 +36,9 @@ class _Journey:
 
 def deliver(parcel: Parcel, line: Line, note: Note, progress: Progress) -> None:
     """Send a parcel until it has arrived. Raises NotDelivered, and what `connect` raises for good."""
-    log: Note = lambda event, **values: note(event, source=parcel.outgoing.source, **values)  # noqa: E731
-    journey, patience = _Journey(parcel.name), line.way.patience
-    began, why = time.monotonic(), "the deadline has passed"
-    while patience.left > 0:
-        before = journey.confirmed
-        try:
-            for attempt in _attempts(patience):
-                with attempt:
-                    try:
-                        _attempt(parcel, line, journey, log, progress)
-                    except (ConnectionLost, _TryAgain) as error:
-                        if patience.left > 0:  # else the deadline itself has cut it, which says nothing
-                            why = str(error)
-                        log("attempt.failed", why=str(error), confirmed=journey.confirmed, attempt=attempt.num)
-                        if journey.confirmed > before:
-                            raise _Moved from None  # what moves on is tried again without a longer wait
-                        raise
-        except (_Moved, ConnectionLost, _TryAgain):
-            continue
-        log("file.delivered", file=parcel.name, bytes=parcel.bytes, seconds=round(time.monotonic() - began, 3))
-        return
-    log("file.not_delivered", why=why)
-    raise NotDelivered(f"{parcel.name} did not arrive within the deadline. Last: {why}")
-
-
-class _Moved(Exception):
-    """The attempt has failed, but not before more had arrived."""
-
-
-def _attempts(patience: Patience) -> Iterable[stamina.Attempt]:
-    return stamina.retry_context(
-        on=(ConnectionLost, _TryAgain),
-        attempts=None,
-        timeout=max(0.01, patience.left),
-        wait_initial=patience.first,
-        wait_max=patience.longest,
-        wait_jitter=patience.first,
+    journey = _Journey(parcel.name)
+    until_delivered(
+        parcel, journey, lambda log: _attempt(parcel, line, journey, log, progress), line.way.patience, note
     )
 
 
@@ -107,7 +50,7 @@ def _attempt(parcel: Parcel, line: Line, journey: _Journey, log: Note, progress:
         log("request.refused", why=str(refused), code=refused.code)
         if refused.final:
             raise NotDelivered(f"The server refused {parcel.name}: {refused}") from None
-        raise _TryAgain(f"The server refused: {refused}") from None
+        raise TryAgain(f"The server refused: {refused}") from None
     except BROKEN as error:
         raise line.lost(error) from error
 
@@ -135,7 +78,7 @@ def _send(parcel: Parcel, session: Session, journey: _Journey, log: Note, progre
     except Refused as refused:
         if not refused.missing:
             raise
-        raise _TryAgain("The upload was gone when it was to land.") from None
+        raise TryAgain("The upload was gone when it was to land.") from None
 
 
 def _open(
@@ -152,7 +95,7 @@ def _open(
         raise
     if found is None:
         if not journey.asked_to_land:
-            raise _TryAgain("The server began no upload.")
+            raise TryAgain("The server began no upload.")
         log("file.landed_unheard", file=parcel.name)
         return None, 0
     handle, size = found

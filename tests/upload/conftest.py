@@ -22,9 +22,9 @@ import pytest
 from sftpd import host_key
 from upload.attempts import Attempt
 from upload.command import Setup
-from upload.connection import Patience
 from upload.folder import Folder
 from upload.parcel import Parcel
+from upload.patience import Patience
 from upload.run import Run
 
 
@@ -55,6 +55,8 @@ class Uploader:
     host_keys: list[str]
     heard: Heard = field(default_factory=Heard)
     extra: str = ""
+    server: str = ""
+    """What stands in [server] in place of a host's lines."""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(mode=0o700, exist_ok=True)
@@ -63,10 +65,11 @@ class Uploader:
         """Write the settings: a file of each feed's name."""
         lines = "".join(f'[[source]]\nfeed = "{feed}"\nfile = "{feed}.csv"\n' for feed in feeds)
         keys = ", ".join(f'"{key}"' for key in self.host_keys)
-        (self.folder / "landingzone-upload.toml").write_text(
-            f'[server]\nhost = "127.0.0.1"\nport = {self.port}\naccount = "{self.account}"\nkey = "{self.key}"\n'
-            f"host_keys = [{keys}]\n{self.extra}\n{lines}"
+        server = self.server or (
+            f'host = "127.0.0.1"\nport = {self.port}\naccount = "{self.account}"\nkey = "{self.key}"\n'
+            f"host_keys = [{keys}]\n"
         )
+        (self.folder / "landingzone-upload.toml").write_text(f"[server]\n{server}{self.extra}\n{lines}")
 
     def file(self, name: str, text: str) -> Path:
         path = self.folder / name
@@ -128,9 +131,19 @@ FATES = ("pass", "drop", "drop", "reset", "reset", "stall", "deafen", "deafen")
 class Trouble:
     """A proxy on the way to the server, in a thread of its own, whose connections meet with trouble by a seed."""
 
-    def __init__(self, port: int, seed: int, fates: tuple[str, ...] = FATES) -> None:
+    def __init__(
+        self,
+        port: int,
+        seed: int,
+        fates: tuple[str, ...] = FATES,
+        *,
+        upstream: float = 0.6,
+        powers: tuple[float, float] = (11, 15.5),
+    ) -> None:
+        """`upstream`: the share of connections whose sent bytes count; of those 2 to one of the `powers` go through."""
         self.met: Counter[str] = Counter()
         self.fates = fates
+        self._upstream, self._powers = upstream, powers
         self._target = port
         self._now: _Met | None = None
         self._random = random.Random(seed)
@@ -177,8 +190,8 @@ class Trouble:
             await self._meet(reader, writer)
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        fate, upstream = self._random.choice(self.fates), self._random.random() < 0.6
-        left = int(2 ** (self._random.uniform(11, 15.5) if upstream else self._random.uniform(10, 14)))
+        fate, upstream = self._random.choice(self.fates), self._random.random() < self._upstream
+        left = int(2 ** (self._random.uniform(*self._powers) if upstream else self._random.uniform(10, 14)))
         if fate == "pass":
             left = 1 << 62
         to, back = await asyncio.open_connection("127.0.0.1", self._target)
@@ -307,11 +320,18 @@ def make_gate() -> Iterator[Callable[[str], Gate]]:
 
 
 @pytest.fixture
-def make_trouble(service: Any) -> Iterator[Callable[..., Trouble]]:
+def trouble_port(service: Any) -> int:
+    """The port that trouble leads to."""
+    port: int = service.port
+    return port
+
+
+@pytest.fixture
+def make_trouble(trouble_port: int) -> Iterator[Callable[..., Trouble]]:
     made: list[Trouble] = []
 
     def make(*arguments: Any, **options: Any) -> Trouble:
-        made.append(Trouble(service.port, *arguments, **options))
+        made.append(Trouble(trouble_port, *arguments, **options))
         return made[-1]
 
     yield make

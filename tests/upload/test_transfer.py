@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 
 from upload.command import Setup
-from upload.connection import KeyUnusable, Line, LoginRefused, Patience, connect, load_keys
+from upload.connection import Line, connect, load_keys
+from upload.errors import KeyUnusable, LoginRefused, NotDelivered
 from upload.folder import Folder
 from upload.host_key import HostKeyChanged, Pins
 from upload.outgoing import Outgoing
 from upload.parcel import Parcel, pack
+from upload.patience import Patience
 from upload.run import quieten, way
-from upload.transfer import NotDelivered, deliver
+from upload.transfer import deliver
 
 SIZE = 3_000_000
 

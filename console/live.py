@@ -16,7 +16,7 @@ from landingzone.errors import LandingZoneError
 from processor.night import Night, Sight
 
 LOOK_SECONDS = 1.0
-_ALIVE_SECONDS = 15.0
+_ALIVE_SECONDS = 5.0
 """After so long without news a stream says that it is alive, and looks whether its session is."""
 _LASTS_SECONDS = 600.0
 """Then a stream ends, and the page asks for another one."""

@@ -1,5 +1,6 @@
 """One run as its page shows it: the receipt, the steps with their times, the other attempts, what it changed."""
 
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from processor.kept_changes import ChangedRow
 from processor.outcome import APPLIED, RETRYABLE, Outcome
 from processor.run import Run, RunError, State
 
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?P<attempt>:[1-9][0-9]{0,5})?")
 _EXAMPLES = 5
 _PIECE = 1 << 16
 _PIECES_AHEAD = 8
@@ -150,7 +152,13 @@ def _undoes(tx: sa.Connection, run: Run) -> list[Run]:
 
 
 def get(tx: sa.Connection, run_id: str) -> Run | None:
-    """The run of that id, or the newest attempt of a landing of that id."""
+    """The run of that id, or the newest attempt of the landing of that id; no part of one is searched for."""
+    found = _ID.fullmatch(run_id)
+    if found is None:
+        return None
+    if found["attempt"] is None:
+        last = sa.select(table.c.id).where(table.c.landing_id == run_id).order_by(table.c.attempt.desc()).limit(1)
+        run_id = tx.execute(last).scalar() or f"{run_id}:1"
     return runs.find(tx, run_id)
 
 

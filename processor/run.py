@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from landingzone.clock import iso, now
 from landingzone.errors import LandingZoneError
 from landingzone.landing import Landing
-from landingzone.tables import HAS_TURN, accounts, landings, runs, sources
+from landingzone.tables import HAS_TURN, UNANSWERED, accounts, landings, runs, sources
 from processor.outcome import APPLIED, SUPERSEDABLE, Outcome
 
 
@@ -238,6 +238,14 @@ def newest(
         query = query.where(
             sa.or_(runs.c.outcome.in_(states), sa.and_(runs.c.outcome.is_(None), runs.c.state.in_(states)))
         )
+    return [_run(row) for row in tx.execute(query)]
+
+
+def unanswered(tx: sa.Connection, *, limit: int) -> list[Run]:
+    """The files that are held or have failed and that nobody has answered yet, the oldest first."""
+    later = runs.alias("later")
+    answered = sa.exists().where(later.c.landing_id == runs.c.landing_id, later.c.attempt > runs.c.attempt)
+    query = _QUERY.where(sa.text(f"runs.{UNANSWERED}"), ~answered).order_by(runs.c.serial).limit(limit)
     return [_run(row) for row in tx.execute(query)]
 
 

@@ -1,6 +1,8 @@
 """An account: how each of its sources stands, its last thirty days, its keys and connections, its newest runs."""
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
 from markupsafe import Markup
 from starlette.responses import Response
 
@@ -15,6 +17,8 @@ from processor.arrivals import Lessons, assess, districts
 from processor.night import Stand
 
 _RUNS = 30
+_CHARTED = 12
+"""Sources of which charts are drawn at once: an account of three hundred schools has as many."""
 
 
 def pages() -> APIRouter:
@@ -24,8 +28,10 @@ def pages() -> APIRouter:
     return router
 
 
-def show(request: Request, desk: TheDesk, who: Staff, account: str) -> Response:
-    """The whole page."""
+def show(
+    request: Request, desk: TheDesk, who: Staff, account: str, source: Annotated[str, Query(max_length=255)] = ""
+) -> Response:
+    """The whole page; with `source` the charts of that source, else of the first ones that files have come for."""
     found = desk.here.accounts.find(account)
     if found is None:
         raise NotFound
@@ -40,23 +46,25 @@ def show(request: Request, desk: TheDesk, who: Staff, account: str) -> Response:
             one.arrival.source: account_data.active_of_source(tx, catalogue, found.id, one.arrival.source)
             for one in sources
         }
-    shown = sorted(sources, key=lambda one: not any(day.files for day in one.days))
+    came = [one for one in sources if any(day.files for day in one.days)]
+    charted = [one for one in came if one.arrival.source == source] or came[:_CHARTED]
     return desk.page(
         request,
         "account.html",
         who,
         account=found,
         outlook=seen,
-        sources=shown,
+        sources=[*came, *(one for one in sources if one not in came)],
         active=active,
-        drawn={one.arrival.source: _drawn(at_, one) for at_, one in enumerate(shown)},
+        charted=charted,
+        others=[one.arrival.source for one in came if one not in charted],
+        drawn={one.arrival.source: _drawn(number, one) for number, one in enumerate(charted)},
         clock_of=charts.clock,
         keys=[key for key in desk.keys.of(account) if key.revoked_at is None],
         connections=connections(desk.here, found),
         runs=past,
         waiting=[one for one in past if not one.outcome],
         inbox=desk.here.zone.waiting(account),
-        at=at,
     )
 
 

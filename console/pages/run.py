@@ -15,8 +15,7 @@ from landingzone import audit
 from landingzone.errors import LandingZoneError
 from processor import guards, kept_changes, requests
 from processor.outcome import Outcome
-from processor.run import Run
-from processor.run import newest as newest_runs
+from processor.run import Run, unanswered
 
 _Reason = Annotated[str, Form(max_length=500)]
 _ROWS = 100
@@ -45,9 +44,9 @@ def pages() -> APIRouter:
 def held(request: Request, desk: TheDesk, who: Staff) -> Response:
     """What waits for an operator, the oldest first."""
     with desk.here.db.read() as tx:
-        found = newest_runs(tx, states=(Outcome.HELD.value, Outcome.FAILED.value), limit=_HELD_SHOWN)
-    waiting = [one for one in reversed(found) if one.outcome is Outcome.HELD]
-    failed = [one for one in reversed(found) if one.outcome is Outcome.FAILED]
+        found = unanswered(tx, limit=_HELD_SHOWN)
+    waiting = [one for one in found if one.outcome is Outcome.HELD]
+    failed = [one for one in found if one.outcome is Outcome.FAILED]
     return desk.page(request, "held.html", who, held=waiting, failed=failed, codes=guards.CODES)
 
 

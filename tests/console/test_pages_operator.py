@@ -7,6 +7,7 @@ from typing import Any
 import paramiko
 import pytest
 
+from console.desk import Desk
 from console.role import Role
 from landingzone import audit
 from landingzone.command import Installation
@@ -104,13 +105,13 @@ def test_what_is_held_says_why_and_is_approved_rejected_and_undone(
     assert "Quimby" in page  # an example
     approved = operator.post(f"/runs/{held}:1/approve", {"reason": "They moved away"})
     assert approved.url.path == f"/runs/{held}:2"
-    until(lambda: 'class="state imported' in operator.get(f"/runs/{held}:2").text)
+    until(lambda: "Undo it" in operator.get(f"/runs/{held}:2").text)
     (record,) = audit.records(here.db, account=account, action="run.approve")
     assert record.detail["reason"] == "They moved away"
     assert "This was attempt 1." in operator.get(f"/runs/{held}:1").text
     undone = operator.post(f"/runs/{held}:2/revert")
-    until(lambda: 'class="state reverted' in operator.get(f"/runs/{held}:3").text)
     assert undone.url.path == f"/runs/{held}:3"
+    until(lambda: "back to what it was before this file" in operator.get(f"/runs/{held}:3").text)
     again = send("students.csv", students(range(10, 21)))
     assert operator.post(f"/runs/{again}:1/reject").status_code == 422
     operator.post(f"/runs/{again}:1/reject", {"reason": "Half of it is missing"})
@@ -152,15 +153,21 @@ def test_a_district_sees_none_of_these_pages(signed_in: Any, send: Any, account:
 
 
 def test_tonight_tells_an_open_page_that_something_has_changed_until_its_session_ends(
-    signed_in: Any, send: Any, account: str
+    desk: Desk, signed_in: Any, make_person: Any, send: Any, account: str
 ) -> None:
-    operator = signed_in(Role.OPERATOR)
+    person = make_person()
+    operator = signed_in(person=person)
     with operator.http.stream("GET", "/tonight/live") as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         lines = stream.iter_lines()
         assert next(lines) == "retry: 3000"
         send("students.csv", students(range(10, 15)))
         assert any(line == "event: changed" for line in lines)
+        user = desk.users.get(person.name)
+        for session in desk.sessions.of(user.id):
+            desk.sessions.end(user.id, session.digest)
+        assert any(line == "event: ended" for line in lines)
+        assert list(lines)[-1:] in ([""], ["data: session"])
 
 
 def test_what_is_not_there_is_not_found_in_words(signed_in: Any) -> None:

@@ -89,9 +89,7 @@ def build_app(here: Installation) -> FastAPI:
     for module in _PAGES:
         app.include_router(module.pages(), include_in_schema=False)
     _Answers(desk).mount(app)
-    app.add_middleware(
-        Guard, settings=desk.settings, unbounded=lambda path: path == "/files" or path.startswith(_UPLOADS)
-    )
+    app.add_middleware(Guard, settings=desk.settings, unbounded=_takes_uploads)
     return app
 
 

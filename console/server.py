@@ -39,7 +39,7 @@ def serve(here: Installation, metrics: Metrics) -> None:
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
         files: Files = app.state.files
-        tasks = [asyncio.create_task(work) for work in (_keep_beating(status), files.receiving.keep_house())]
+        tasks = [asyncio.create_task(work) for work in (_keep_beating(status), files.keep_house())]
         status.start()
         app.state.desk.live.start()
         _log.info("console.opened", port=port, tls=settings.tls_certificate is not None)

@@ -216,6 +216,14 @@ class Tokens:
         self._note_use(found, address=address[:64], client=client[:_LONGEST])
         return found
 
+    def account_of(self, secret: str) -> str:
+        """The account that a secret is of, also if it opens nothing; empty if that is nobody's."""
+        if not _SECRET.fullmatch(secret):
+            return ""
+        with self._db.read() as tx:
+            found = next(iter(_select(tx, table.c.digest == digest_of(secret))), None)
+        return (found.account or "") if found else ""
+
     def still_opens(self, token: Token) -> Refusal | None:
         """Why a token that was authenticated some time ago opens nothing any more; None: it does."""
         with self._db.read() as tx:

@@ -20,6 +20,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -44,6 +45,7 @@ from landingzone.db import is_busy
 from landingzone.errors import LandingZoneError
 from landingzone.landing import NameRefused, check_name
 from landingzone.refusal import Busy, NoRoom, Refused, TooLarge, TooMuch
+from landingzone.refused_logins import RefusedLogins
 from landingzone.room import Rooms
 from landingzone.zone import Zone, open_plain
 
@@ -54,6 +56,7 @@ MOST_METADATA = 2048
 _MOST_DRAINED = 64 << 20
 _DRAIN_SECONDS = 2.0
 _READ_BYTES = 1 << 16
+_COUNT_SECONDS = 5.0
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _OVERRIDES = ("PATCH", "DELETE", "HEAD")
@@ -120,8 +123,9 @@ class Files:
     Attributes:
         zone: where receipts lie.
         tokens: who may come in.
-        receiving: takes the uploads in; its `keep_house` must run.
+        receiving: takes the uploads in.
         threads: for what blocks.
+        refused: counts the tokens that opened nothing.
         address_of: a request's client.
     """
 
@@ -129,6 +133,7 @@ class Files:
     tokens: Tokens
     receiving: WebReceiving
     threads: Executor
+    refused: RefusedLogins
     address_of: Callable[[Request], str]
 
     @classmethod
@@ -138,7 +143,20 @@ class Files:
         rooms.look_at_disk()
         uploads = WebUploads(here.zone, here.db, here.sources.of, here.settings.door.resume_hours)
         receiving = WebReceiving(here.zone, uploads, rooms, threads)
-        return cls(here.zone, Tokens(here.db), receiving, threads, address_of or _address_of)
+        refused = RefusedLogins(here.db.with_durability("normal"))
+        return cls(here.zone, Tokens(here.db), receiving, threads, refused, address_of or _address_of)
+
+    async def keep_house(self) -> None:
+        """What must go on while uploads are served; for ever and ever."""
+        await asyncio.gather(self.receiving.keep_house(), self._keep_counting())
+
+    async def _keep_counting(self) -> None:
+        while True:
+            await asyncio.sleep(_COUNT_SECONDS)
+            try:
+                await self.receiving.in_thread(self.refused.flush)
+            except sa.exc.SQLAlchemyError:  # they stay counted
+                _log.exception("console.error", request="refused_tokens")
 
 
 def tus_router(files: Files, *, prefix: str = "/files") -> APIRouter:
@@ -315,7 +333,9 @@ def _admit(files: Files, request: Request) -> Token:
     if scheme.lower() == "bearer":
         found = files.tokens.authenticate(secret.strip(), kind=Kind.UPLOAD, address=address, client=_printable(client))
     if isinstance(found, Refusal):
-        _log.warning("token.refused", reason=found.value, peer=address)
+        account = files.tokens.account_of(secret.strip())
+        files.refused.note(address=address, account=account, reason=found.value)
+        _log.warning("token.refused", reason=found.value, peer=address, account=account or None)
         raise TokenRefused(found)
     return found
 

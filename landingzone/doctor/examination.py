@@ -19,7 +19,7 @@ from landingzone.doctor.finding import Check, Finding, Severity
 from landingzone.landing import moment_of
 from landingzone.source import is_temporary
 from landingzone.tables import landings
-from landingzone.zone import Mark
+from landingzone.zone import Mark, Upload, WebUpload
 from processor import run as runs
 from processor.outcome import Outcome
 from processor.run import Run
@@ -223,10 +223,11 @@ def _past(run: Run) -> PastRun:
 
 
 def _incomplete(here: Installation, account: str) -> Iterator[Incomplete]:
-    for upload in here.zone.uploads(account):
+    arriving: list[Upload | WebUpload] = [*here.zone.uploads(account), *here.zone.web_uploads(account)]
+    for upload in arriving:
         try:
             info = here.zone.upload_path(upload).lstat()
         except FileNotFoundError:  # it has landed, or was discarded, meanwhile
             continue
-        closed = Mark.CLOSED in upload.marks
+        closed = isinstance(upload, Upload) and Mark.CLOSED in upload.marks
         yield Incomplete(upload.name, info.st_size, time.time() - info.st_mtime, closed, is_temporary(upload.name))

@@ -19,6 +19,7 @@ from console.tokens import Tokens
 from console.web_uploads import WebUploads
 from landingzone.clock import iso, now
 from landingzone.landing import Landing
+from landingzone.refused_logins import RefusedLogins
 from landingzone.tables import accounts, landings, web_uploads
 
 SERVICE = "_shared_whole"
@@ -254,6 +255,10 @@ def test_a_revoked_token_ends_an_upload_under_way(client: httpx2.Client, tus: An
     assert "revoked" in refused.text
     assert client.head(url).status_code == 401
     assert landed(tus.root, account) == {}
+    until = time.monotonic() + 15
+    while not (counted := RefusedLogins(here.db).of(account=account)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert [(one.reason, one.address) for one in counted] == [("token_revoked", "127.0.0.1")]
 
 
 def test_receipts_are_listed_and_fetched_and_nothing_else(
@@ -500,7 +505,7 @@ def test_a_full_disk_and_a_full_queue(make_tus: Callable[..., Any], root: Path, 
 
 
 def test_memory_stays_where_it_is_whatever_the_file(make_tus: Callable[..., Any], account: str) -> None:
-    mebibytes = int(os.environ.get("TUS_MEBIBYTES", "512"))
+    mebibytes = int(os.environ.get("TUS_MEBIBYTES", "256"))
     tus, piece = make_tus(), random.Random(6).randbytes(1 << 20)
     with tus.client() as client:
         url = create(client, 1 << 20, "a.csv")

@@ -20,7 +20,7 @@ from upload import statement
 from upload.outcome import Ending
 from upload.settings import parse_settings
 
-PARTS = ("landingzone", "keys", "sftpd", "processor")
+PARTS = ("landingzone", "keys", "sftpd", "processor", "console")
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 HEADINGS = {
     codes.Severity.REJECT: "Rejects",

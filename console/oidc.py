@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2
 import structlog
-from authlib.integrations.base_client.errors import OAuthError
+from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 from joserfc import jwk, jwt
 from joserfc.errors import JoseError
@@ -89,7 +89,7 @@ class Provider:
             async with httpx2.AsyncClient(timeout=20) as client:
                 keys = (await client.get(known["jwks_uri"])).raise_for_status().json()
             claims = self._claims(str(token["id_token"]), keys, known["issuer"], nonce=began["nonce"])
-        except (OAuthError, httpx2.HTTPError, JoseError, KeyError, ValueError) as error:
+        except (AuthlibBaseError, httpx2.HTTPError, JoseError, KeyError, ValueError) as error:
             _log.warning("console.oidc_refused", kind=type(error).__name__)
             raise ProviderRefused from None
         email = str(claims.get("email", "")).lower() if claims.get("email_verified") is True else ""

@@ -18,7 +18,7 @@ CLAIMS = {
 
 @pytest.fixture
 def provider() -> Iterator[str]:
-    people = [oidc_provider_mock.User(sub=sub, claims=claims, userinfo={}) for sub, claims in CLAIMS.items()]
+    people = [oidc_provider_mock.User(sub=sub, claims=claims) for sub, claims in CLAIMS.items()]
     with oidc_provider_mock.run_server_in_thread(user_claims=people) as server:
         yield f"http://localhost:{server.server_port}"
 

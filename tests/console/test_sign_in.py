@@ -143,7 +143,9 @@ def test_every_answer_binds_the_browser_and_cookies_are_out_of_reach(
         assert "server" not in headers
     person = make_person()
     given = {"name": person.name, "password": person.password, "code": person.code}
-    cookie = stranger.http.post("/sign-in", data=given, follow_redirects=False).headers["set-cookie"]
+    answer = stranger.http.post("/sign-in", data=given, follow_redirects=False)
+    assert answer.status_code == 303, answer.text
+    cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
 

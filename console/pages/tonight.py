@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from console.access import Staff, TheDesk
 from console.desk import Desk
@@ -41,8 +41,10 @@ def grid(
     page: _Page = 1,
     seen: _Text = "",
 ) -> Response:
-    """What changes of it; nothing, if it is as it was `seen`."""
+    """What changes of it, for the page that is open; nothing, if it is as it was `seen`."""
     wanted = _wanted(text, state, page)
+    if "hx-request" not in request.headers:
+        return RedirectResponse("/tonight", 303)
     if seen and desk.live.grid(wanted).digest == seen:
         return Response(status_code=204)
     return _page(request, desk, who, "tonight_grid.html", wanted)

@@ -62,7 +62,10 @@ def test_a_file_is_on_tonight_on_its_account_and_on_its_run(signed_in: Any, send
     tonight = until(there)
     assert len(tonight.content) < 300_000
     seen = tonight.text.split("seen=")[1].split('"')[0]
-    assert operator.get(f"/tonight/grid?text={account}&seen={seen}").status_code in {200, 204}
+    htmx = {"hx-request": "true"}
+    part = operator.get(f"/tonight/grid?text={account}&seen={seen}", headers=htmx)
+    assert part.status_code == 204 or part.text.startswith('<div id="grid"')
+    assert operator.get("/tonight/grid", follow_redirects=False).headers["location"] == "/tonight"
     run = operator.get(f"/runs/{landing}:1")
     assert "Imported, but some rows were rejected." in run.text
     assert "Compared with what stands" in run.text
@@ -178,3 +181,30 @@ def test_what_is_not_there_is_not_found_in_words(signed_in: Any) -> None:
         assert "not there" in page.text
     assert operator.get("/tonight?state=wonderful").status_code == 400
     assert "No account fits." in operator.get("/tonight?text=zzzz").text
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_with_something_on_them_shut_nobody_out(
+    open_page: Any, axe: str, send: Any, account: str, scheme: str
+) -> None:
+    send("students.csv", students(range(10, 60)) + b"S99,Bob,,2025550199,001,\r\n")
+    held = send("students.csv", students(range(10, 20)))
+    send("unknown.dat", b"x")
+    page = open_page(Role.OPERATOR, color_scheme=scheme)
+    found = []
+    for width in (1280, 360):
+        page.set_viewport_size({"width": width, "height": 800})
+        for path in (
+            f"/tonight?text={account}",
+            "/held",
+            f"/accounts/{account}",
+            f"/runs/{held}:1",
+            f"/runs/{held}:1/rows?feed=students&kind=deactivated",
+        ):
+            page.goto(path)
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (path, width)
+            page.evaluate(axe)
+            wrong = page.evaluate("axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa']})")
+            found += [(path, width, one["id"], one["nodes"][0]["html"][:150]) for one in wrong["violations"]]
+    assert found == []

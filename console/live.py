@@ -32,6 +32,10 @@ class TooManyStreams(LandingZoneError):
     """Too many pages are kept up to date at the same time. This one shows how it was when it was opened."""
 
 
+class _Stopped(Exception):
+    """A look is broken off: the console stops."""
+
+
 class Live:
     """What the pages see of all accounts; the watcher begins with the first page that asks, or with `start`."""
 
@@ -110,6 +114,8 @@ class Live:
         while not self._stopping.is_set():
             try:
                 self._night.look(on_change=self._take)
+            except _Stopped:
+                return
             except Exception as error:
                 if not failing:
                     reason = "database" if is_busy(error) else "internal"
@@ -123,6 +129,8 @@ class Live:
             self._stopping.wait(LOOK_SECONDS)
 
     def _take(self, sight: Sight, names: frozenset[str]) -> None:
+        if self._stopping.is_set():
+            raise _Stopped
         self.board.take(sight, names)
         for name in names - sight.stands.keys():
             self._drawn.pop(name, None)

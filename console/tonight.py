@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from operator import attrgetter
 from zoneinfo import ZoneInfo
 
 from processor.arrivals import Arrival, Missing, Timing
@@ -73,6 +74,8 @@ class Row:
         states: how many sources are in each state.
         missing: what its broadcasts lack that go out soon, or have.
         unrecognised: runs of the last day whose files nobody expects.
+        urgent: whether somebody should look.
+        rank: its place on the page: first what waits for us, then what is late.
         version: when it last was another one, see Board.
     """
 
@@ -81,20 +84,11 @@ class Row:
     time_zone: str
     cells: Mapping[str, Cell]
     states: Mapping[State, int]
-    missing: tuple[Missing, ...] = ()
-    unrecognised: tuple[str, ...] = ()
+    missing: tuple[Missing, ...]
+    unrecognised: tuple[str, ...]
+    urgent: bool
+    rank: tuple[bool, int, str]
     version: int = field(default=0, compare=False)
-
-    @property
-    def urgent(self) -> bool:
-        """Whether somebody should look."""
-        return bool(self.missing or self.unrecognised) or any(state in URGENT for state in self.states)
-
-    @property
-    def rank(self) -> tuple[bool, int, str]:
-        """Its place on the page: first what waits for us, then what is late."""
-        worst = min((ORDER[state] for state in self.states), default=len(ORDER))
-        return not self.urgent, worst if self.urgent else 0, self.account
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +159,7 @@ class Board:
     version: int = 0
     _queue: tuple[Queue, int | None] = (Queue(), None)
     _rows: dict[str, Row] = field(default_factory=dict)
+    _counts: Counter[State] = field(default_factory=Counter)
     _shown: _Shown = field(default_factory=lambda: _Shown((), {}, 0, 0))
 
     def take(self, sight: Sight, names: frozenset[str]) -> None:
@@ -172,20 +167,22 @@ class Board:
         changed = (sight.queue, sight.unread) != self._queue
         for name in names:
             stand, was = sight.stands.get(name), self._rows.get(name)
-            if stand is None:
-                changed = self._rows.pop(name, None) is not None or changed
+            row = row_of(stand, sight.at, self.feeds, version=sight.version) if stand is not None else None
+            if row == was:
                 continue
-            row = row_of(stand, sight.at, self.feeds, version=sight.version)
-            if row != was:
-                self._rows[name], changed = row, True
+            changed = True
+            if was is not None:
+                self._counts.subtract(was.states)
+            if row is not None:
+                self._counts.update(row.states)
+                self._rows[name] = row
+            else:
+                del self._rows[name]
         if not changed:
             return
-        rows = sorted(self._rows.values(), key=lambda row: row.rank)
-        counts = Counter[State]()
-        for row in rows:
-            for state, number in row.states.items():
-                counts[state] += number
+        rows = sorted(self._rows.values(), key=attrgetter("rank"))
         urgent = sum(row.urgent for row in rows)
+        counts = {state: number for state, number in self._counts.items() if number}
         self._shown = _Shown(rows, counts, urgent, sum(len(row.unrecognised) for row in rows))
         self._queue, self.version = (sight.queue, sight.unread), sight.version
 
@@ -224,8 +221,20 @@ def row_of(stand: Stand, at: datetime, feeds: Iterable[str], *, version: int = 0
         by_feed.setdefault(one.feed, []).append(cell)
     states = Counter(cell.state for cells in by_feed.values() for cell in cells)
     missing = tuple(one for one in stand.outlook.missing if one.near)
-    cells = {feed: _together(by_feed[feed]) for feed in feeds if feed in by_feed}
-    return Row(account.name, account.title, account.time_zone, cells, states, missing, arrived.unrecognised, version)
+    urgent = bool(missing or arrived.unrecognised) or any(state in URGENT for state in states)
+    worst = min((ORDER[state] for state in states), default=len(ORDER)) if urgent else 0
+    return Row(
+        account.name,
+        account.title,
+        account.time_zone,
+        {feed: _together(by_feed[feed]) for feed in feeds if feed in by_feed},
+        states,
+        missing,
+        arrived.unrecognised,
+        urgent,
+        (not urgent, worst, account.name),
+        version,
+    )
 
 
 def state_of(arrival: Arrival, files: Files, zone: ZoneInfo, at: datetime) -> tuple[State, datetime | None, str]:

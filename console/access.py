@@ -3,17 +3,20 @@
 Operator    changes things
 Staff       operators and viewers: looks at every account
 District    a district's own staff: its own account, `who.account`
+Reader      operators and a district's own staff: whoever may see what stands in an account's files
 Anybody     whoever has signed in
 """
 
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from console.browser import UNSAFE, ForeignForm, cookie_name, is_secure, require_own_form
 from console.desk import Desk
 from console.role import STAFF, Principal, Role
+from console.upload_form import drain
 from landingzone.errors import LandingZoneError
 
 
@@ -77,9 +80,26 @@ class Allowed:
         return who
 
 
+class AllowedToSend:
+    """Like Allowed, for a form with a file that is read as it comes: its route proves that it is one of ours."""
+
+    def __init__(self, *roles: Role) -> None:
+        self.roles = roles
+
+    async def __call__(self, request: Request) -> Principal:
+        """Who it is; raises NotSignedIn, NotAllowed once the form has come: before that no browser shows an answer."""
+        who = await run_in_threadpool(principal_of, request)
+        if who is None or who.role not in self.roles:
+            await drain(request)
+            raise NotSignedIn if who is None else NotAllowed
+        return who
+
+
 Operator = Annotated[Principal, Depends(Allowed(Role.OPERATOR))]
 Staff = Annotated[Principal, Depends(Allowed(*STAFF))]
 District = Annotated[Principal, Depends(Allowed(Role.DISTRICT))]
+DistrictSending = Annotated[Principal, Depends(AllowedToSend(Role.DISTRICT))]
+Reader = Annotated[Principal, Depends(Allowed(Role.OPERATOR, Role.DISTRICT))]
 Anybody = Annotated[Principal, Depends(Allowed(*Role))]
 TheDesk = Annotated[Desk, Depends(desk_of)]
 

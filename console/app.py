@@ -13,11 +13,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from console.access import NotAllowed, NotFound, NotSignedIn, principal_of
-from console.browser import ForeignForm, address_of
+from console.browser import ForeignForm, address_of, page_of
 from console.desk import STATIC, Desk
 from console.guard import Guard
 from console.live import TooManyStreams
-from console.pages import account, account_keys, audit_trail, me, run, search, sign_in, tonight, users
+from console.pages import account, account_keys, audit_trail, district, me, run, search, send, sign_in, tonight, users
 from console.role import Principal
 from console.run_sight import NotKept
 from console.sign_in import SignInRefused, SignInTooOften
@@ -42,8 +42,6 @@ _STATUS: dict[type[Exception], int] = {
     LandingZoneError: 409,
 }
 """The answer's status for each error that is told to a person; the nearest class counts."""
-_UPLOADS = ("/files/", "/send")
-"""Where requests have bounds of their own."""
 _THREADS = 8
 """For what blocks while uploads come."""
 
@@ -58,6 +56,8 @@ _PAGES = (
     account_keys,
     audit_trail,
     search,
+    district,
+    send,
 )
 """Every module of pages; one in each line."""
 
@@ -94,7 +94,8 @@ def build_app(here: Installation) -> FastAPI:
 
 
 def _takes_uploads(path: str) -> bool:
-    return path == "/files" or path.startswith(_UPLOADS)
+    """Whether requests there have bounds of their own."""
+    return path in {"/files", "/send"} or path.startswith("/files/")
 
 
 class _Answers:
@@ -116,8 +117,8 @@ class _Answers:
 
     async def not_signed_in(self, request: Request, _error: Exception) -> Response:
         """Off to the sign-in, and back afterwards."""
-        back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        to = f"/sign-in?next={quote(back, safe='/')}" if request.method == "GET" and back != "/" else "/sign-in"
+        back = page_of(request, self._desk.settings)
+        to = f"/sign-in?next={quote(back, safe='/')}" if back != "/" else "/sign-in"
         if request.headers.get("hx-request"):
             return Response(status_code=401, headers={"HX-Redirect": to})
         return RedirectResponse(to, 303)

@@ -76,6 +76,16 @@ def _origin(url: str) -> tuple[str, str]:
     return parts.scheme, parts.netloc.lower()
 
 
+def page_of(request: Request, settings: ConsoleSettings) -> str:
+    """The page that somebody is on: what was asked for, or, of a form, where it stands; `/` if nobody knows."""
+    if request.method not in UNSAFE:
+        return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    before = urlsplit(request.headers.get("referer", ""))
+    if _origin(request.headers.get("referer", "")) != _origin(base_url(request, settings)):
+        return "/"
+    return safe_path(before.path + (f"?{before.query}" if before.query else ""))
+
+
 def safe_path(given: str) -> str:
     r"""Where to go after signing in: a path of our own, whatever a link says.
 

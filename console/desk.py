@@ -17,6 +17,7 @@ from console.live import Live
 from console.password import Passwords
 from console.role import Principal, Role
 from console.secret import Secret
+from console.sending import Sending
 from console.sessions import Sessions
 from console.sign_in import SignIn
 from console.users import Users
@@ -50,6 +51,8 @@ NAVIGATION = (
     Entry("/users", "Users", (Role.OPERATOR,)),
     Entry("/files-today", "Your files", (Role.DISTRICT,)),
     Entry("/send", "Send a file", (Role.DISTRICT,)),
+    Entry("/receipts", "Receipts", (Role.DISTRICT,)),
+    Entry("/connect", "Connect", (Role.DISTRICT,)),
 )
 
 
@@ -96,6 +99,11 @@ class Desk:
     def keys(self) -> Keys:
         """The keys of every account."""
         return Keys(self.here.db)
+
+    @cached_property
+    def sending(self) -> Sending:
+        """Files that are sent by hand."""
+        return Sending(self.here)
 
     @cached_property
     def archive(self) -> Archive:

@@ -5,11 +5,13 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+import sqlalchemy as sa
 import structlog
 import uvicorn
 from fastapi import FastAPI
 
 from console.app import build_app
+from console.desk import Desk
 from console.tus import Files
 from landingzone import zone_status
 from landingzone.command import Installation
@@ -20,6 +22,7 @@ from landingzone.status import Status
 
 _BEAT_SECONDS = 0.5
 _DRAIN_SECONDS = 5
+_SWEEP_SECONDS = 60.0
 _MOST_CONNECTIONS = 1000
 _log = structlog.get_logger("console")
 
@@ -39,7 +42,8 @@ def serve(here: Installation, metrics: Metrics) -> None:
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
         files: Files = app.state.files
-        tasks = [asyncio.create_task(work) for work in (_keep_beating(status), files.keep_house())]
+        works = (_keep_beating(status), files.keep_house(), _sweep(app))
+        tasks = [asyncio.create_task(work) for work in works]
         status.start()
         app.state.desk.live.start()
         _log.info("console.opened", port=port, tls=settings.tls_certificate is not None)
@@ -89,6 +93,17 @@ def _status_of(here: Installation, metrics: Metrics) -> Status:
     checks = {"database": lambda: zone_status.answers(here.db), "disk": lambda: zone_status.above_floor(here.settings)}
     port = here.settings.status.console_port
     return Status(metrics, here.settings.status, port=port, checks=checks, samples=(files_of_the_zone,))
+
+
+async def _sweep(app: FastAPI) -> None:
+    """Now and then remove what people have chosen and not sent."""
+    desk: Desk = app.state.desk
+    while True:
+        try:
+            await asyncio.to_thread(desk.sending.drafts.sweep)
+        except (OSError, sa.exc.SQLAlchemyError):  # the next one may find it better
+            _log.exception("console.error", request="sweep")
+        await asyncio.sleep(_SWEEP_SECONDS)
 
 
 async def _keep_beating(status: Status) -> None:

@@ -170,7 +170,10 @@ def map_(
             f"No mapping is kept for {source}; its header is matched by the names that `feeds show {feed.name}` lists."
         )
     else:
-        rows = [{"field": name, "by": f"header {header}"} for name, header in kept.headers.items()]
+        rows = [
+            {"field": name, "by": f"header {header}" if header else "no column"}
+            for name, header in kept.headers.items()
+        ]
         rows += [{"field": name, "by": f"column {at + 1}"} for name, at in kept.positions.items()]
         print_listing(rows, {"field": "FIELD", "by": "TAKEN FROM"}, as_json=False, empty="Widths only.")
         if kept.widths:

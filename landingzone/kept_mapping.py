@@ -3,13 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+NO_COLUMN = ""
+"""In place of a header name: the account's files give nothing for this field, whatever their columns are called."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeptMapping:
     """An account's own mapping of one source.
 
     Attributes:
-        headers: canonical field name to the header name that the account uses for it.
+        headers: canonical field name to the header name that the account uses for it, or NO_COLUMN.
         positions: canonical field name to the column's position, from 0, for files without a header row.
         widths: widths of the columns in characters, where the file has neither separators nor header.
     """

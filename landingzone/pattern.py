@@ -6,6 +6,7 @@ could mean any file would take files for what they are not.
 
 import re
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 
 from landingzone.errors import LandingZoneError
@@ -62,6 +63,20 @@ class Pattern:
         if not found:
             return None
         return self.source_name.replace("{school}", found["school"].lower()) if self.is_per_school else self.source_name
+
+    def name_for(self, file_name: str, *, day: date, school: str = "") -> str:
+        """A name that matches, for a file of another name, whose ending it has where the pattern leaves that open.
+
+        >>> Pattern("students_{date}.csv").name_for("Book1.XLSX", day=date(2026, 1, 31))
+        'students_20260131.xlsx'
+        >>> Pattern("students.csv").name_for("export.dat", day=date(2026, 1, 31))
+        'students.csv'
+        """
+        ending = re.search(_CSV_ENDING + "$", file_name, re.IGNORECASE)
+        named = self.text.replace("{date}", f"{day:%Y%m%d}").replace("{school}", school.lower())
+        if ending and named.lower().endswith(".csv"):
+            named = named[: -len(".csv")] + ending[0].lower()
+        return named
 
     @property
     def source_name(self) -> str:

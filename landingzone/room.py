@@ -77,6 +77,7 @@ class Room:
         zone = self.rooms.zone
         paths = [zone.upload_path(upload) for upload in zone.uploads(self.account)]
         paths += [zone.upload_path(upload) for upload in zone.web_uploads(self.account)]
+        paths += [zone.upload_path(draft) for draft in zone.drafts(self.account)]
         paths += [zone.inbox_path(landing) for landing in zone.waiting(self.account)]
         self.files, self.bytes = len(paths), 0
         for path in paths:

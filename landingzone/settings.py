@@ -327,6 +327,9 @@ class ConsoleSettings(_Section):
     invitation_hours: float = Field(72, gt=0, description="How long the link of an invitation opens.")
     second_factor: bool = Field(True, description="Whether local users need a one-time code beside the password.")
     requests_per_minute: int = Field(600, ge=1, description="Requests of one address in a minute, beside uploads.")
+    send_mebibytes: int = Field(
+        100, ge=1, description="The largest file that people send by hand; larger ones come by SFTP or a program."
+    )
     oidc_issuer: str = Field("", description="OpenID Connect provider, like https://login.example.org; empty: none.")
     oidc_client_id: str = Field("", description="What the console is called there.")
     oidc_client_secret: str = Field("", description="Its secret there; best given as a variable.")

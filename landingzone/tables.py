@@ -502,3 +502,26 @@ web_uploads = sa.Table(
 Its bytes lie in uploads/ under the same id; how many have come, its file's size tells. `landing_id` is set before the
 rename that makes the landing: while the file still lies there, it has not landed. `metadata`: what the client has said
 of it, word for word; `resumed`: it was continued after a cut."""
+
+drafts = sa.Table(
+    "drafts",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False, index=True),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("stored_name", sa.String(255), nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("begun_by", sa.String(255), nullable=False),
+    sa.Column("began_at", sa.String(24), nullable=False),
+    sa.Column("expires_at", sa.String(24), nullable=False, index=True),
+    sa.Column("source", sa.String(255), nullable=False, server_default=""),
+    sa.Column("school", sa.String(64), nullable=False, server_default=""),
+    sa.Column("with_header", sa.Boolean),
+    sa.Column("mapping", sa.JSON),
+    sa.Column("landing_id", sa.String(36)),
+)
+"""Files that somebody has chosen in the console: `name` as the person calls it, the source and the columns that were
+chosen for it so far. Its bytes lie in uploads/ under the same id as `stored_name`.
+
+`landing_id` is set before the rename that makes the landing: while the file still lies there, it has not landed. Then
+the row stays for a while: it tells what a file of that name was sent as."""

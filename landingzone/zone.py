@@ -2,6 +2,7 @@
 
     <root>/uploads/<account>/<upload-id>.<name>         bytes still arriving; never seen by the processor
     <root>/uploads/<account>/<upload-id>~<name>         the same over HTTPS; never seen by a door
+    <root>/uploads/<account>/<upload-id>=<name>         chosen in the console, and not sent yet; never seen by a door
     <root>/inbox/<account>/<landing-id>.<name>          landed: whole, fsynced, renamed in; the queue
     <root>/work/<account>/<landing-id>/                 claimed by one run
     <root>/archive/<account>/YYYY/MM/DD/<landing-id>/   the original file, receipt, rejects, changes
@@ -95,6 +96,29 @@ class WebUpload:
         return cls(found[1], account, found[2]) if found else None
 
 
+_DRAFT_NAME = re.compile(r"([0-9a-f-]{36})=(.+)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A file in uploads/ that somebody has chosen in the console: it lands when that person says so."""
+
+    id: str
+    account: str
+    name: str
+
+    @property
+    def stored_name(self) -> str:
+        """Its name in uploads/."""
+        return f"{self.id}={self.name}"
+
+    @classmethod
+    def parse(cls, account: str, stored_name: str) -> "Draft | None":
+        """The draft that an entry's name stands for; None for anything else."""
+        found = _DRAFT_NAME.fullmatch(stored_name)
+        return cls(found[1], account, found[2]) if found else None
+
+
 class Zone:
     """The folders under one root."""
 
@@ -143,7 +167,12 @@ class Zone:
         upload = WebUpload(self.make_id(), account, check_name(name))
         return upload, self._create_upload(upload)
 
-    def _create_upload(self, upload: Upload | WebUpload) -> int:
+    def begin_draft(self, account: str, name: str) -> tuple[Draft, int]:
+        """The same for one that is chosen in the console."""
+        draft = Draft(self.make_id(), account, check_name(name))
+        return draft, self._create_upload(draft)
+
+    def _create_upload(self, upload: Upload | WebUpload | Draft) -> int:
         path = self.upload_path(upload)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -152,11 +181,11 @@ class Zone:
             self.prepare_account(upload.account)
             return os.open(path, flags, FILE_MODE)
 
-    def reopen_upload(self, upload: Upload | WebUpload) -> int:
+    def reopen_upload(self, upload: Upload | WebUpload | Draft) -> int:
         """The open descriptor of an upload that is there already; FileNotFoundError if it is gone."""
         return open_again(self.upload_path(upload), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
 
-    def upload_path(self, upload: Upload | WebUpload) -> Path:
+    def upload_path(self, upload: Upload | WebUpload | Draft) -> Path:
         """Where an upload's bytes lie."""
         return self.folder("uploads", upload.account) / upload.stored_name
 
@@ -173,6 +202,11 @@ class Zone:
         found = (WebUpload.parse(account, one) for one in _names(self.folder("uploads", account)))
         return sorted((upload for upload in found if upload), key=lambda upload: upload.id)
 
+    def drafts(self, account: str) -> list[Draft]:
+        """Every file of an account that was chosen in the console and not sent, oldest first."""
+        found = (Draft.parse(account, one) for one in _names(self.folder("uploads", account)))
+        return sorted((draft for draft in found if draft), key=lambda draft: draft.id)
+
     def remark(self, upload: Upload, *, add: Mark | None = None, drop: Mark | None = None) -> Upload:
         """The upload with a mark added or dropped; its file is renamed, open descriptors stay valid."""
         marks = (upload.marks | {add} if add else upload.marks) - ({drop} if drop else set())
@@ -182,7 +216,7 @@ class Zone:
         """The upload under another plain name."""
         return self._move_upload(upload, replace(upload, name=check_name(name)))
 
-    def discard_upload(self, upload: Upload | WebUpload) -> None:
+    def discard_upload(self, upload: Upload | WebUpload | Draft) -> None:
         """Remove an upload; nothing happens if it is gone."""
         self.upload_path(upload).unlink(missing_ok=True)
 
@@ -194,7 +228,12 @@ class Zone:
     # Landing
 
     def land(
-        self, upload: Upload | WebUpload, landing: Landing, descriptor: int | None = None, *, synced: bool = False
+        self,
+        upload: Upload | WebUpload | Draft,
+        landing: Landing,
+        descriptor: int | None = None,
+        *,
+        synced: bool = False,
     ) -> None:
         """Make an upload a landing: its bytes on the disk, then renamed into the inbox, then the folder on the disk.
 

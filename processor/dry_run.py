@@ -20,21 +20,31 @@ from processor.run import Run
 from processor.verdict import Compared, Verdict
 
 
-def dry_run(here: Installation, file: Path, *, feed: str, account: str | None = None) -> dict[str, Any]:
+def dry_run(
+    here: Installation,
+    file: Path,
+    *,
+    feed: str,
+    account: str | None = None,
+    source: Source | None = None,
+    name: str = "",
+) -> dict[str, Any]:
     """Examine a file as the real run would, and compose its receipt.
 
-    With an account the file is compared with what that account's source stands at. Raises LandingZoneError if there
-    is no such feed or account.
+    With an account the file is compared with what that account's source stands at: the given one, with the mapping that
+    it has, or else the one that the file would be taken for. `name` is what it is called, if not as it lies there.
+    Raises LandingZoneError if there is no such feed or account.
     """
+    name = name or file.name
     declared = here.catalogue.get(feed)
     if declared is None:
         raise LandingZoneError(f"There is no feed {feed!r}. `landingzone feeds list` names all.")
-    source = _source(here, declared, file.name, account)
+    source = source or _source(here, declared, name, account)
     reading = reading_of(here.accounts.get(account) if account else None, source, now())
     report = Report(source=source.name, feed=feed)
     report.sha256, report.bytes = staging.sha256_of(file)
     try:
-        found = reading.examine(file, name=file.name, feed=declared)
+        found = reading.examine(file, name=name, feed=declared)
     except UnreadableFile as unreadable:
         judged = Verdict(Outcome.REJECTED, str(unreadable))
     else:
@@ -50,7 +60,7 @@ def dry_run(here: Installation, file: Path, *, feed: str, account: str | None = 
         landing_id=None,
         attempt=0,
         account=account,
-        file=file.name,
+        file=name,
         landed_at=None,
         finished_at=None,
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from landingzone.feed import Feed, Field, Mode, comparable
-from landingzone.kept_mapping import KeptMapping
+from landingzone.kept_mapping import NO_COLUMN, KeptMapping
 
 How = Literal["kept", "header", "position"]
 
@@ -71,7 +71,7 @@ def resolve(feed: Feed, header: tuple[str, ...] | None, width: int, kept: KeptMa
         _by_position(feed, fields, width, kept, columns, how)
     else:
         _by_kept_header(fields, header, kept, columns, how)
-        _by_known_header(fields, header, columns, how)
+        _by_known_header(fields, header, kept, columns, how)
     twice = _twice(fields, header or (), kept, columns)
     taken = set(columns.values())
     return Mapping(
@@ -114,6 +114,7 @@ def _twice(
     names = _names(header)
     meant = {name for each in fields if each.name not in columns for name in each.known_headers}
     meant |= {comparable(name) for field, name in kept.headers.items() if field not in columns}
+    meant -= {name for each in fields if kept.headers.get(each.name) == NO_COLUMN for name in ("", *each.known_headers)}
     return tuple(
         dict.fromkeys(
             shown for shown, name in zip(header, names, strict=True) if name in meant and names.count(name) > 1
@@ -137,7 +138,7 @@ def _by_kept_header(
 
 
 def _by_known_header(
-    fields: Iterable[Field], header: tuple[str, ...], columns: dict[str, int], how: dict[str, How]
+    fields: Iterable[Field], header: tuple[str, ...], kept: KeptMapping, columns: dict[str, int], how: dict[str, How]
 ) -> None:
     """A column that bears a field's own name or label comes before one with a further known name, else the first.
 
@@ -147,7 +148,7 @@ def _by_known_header(
     names = _names(header)
     for own_name_only in (True, False):
         for each in fields:
-            if each.name in columns:
+            if each.name in columns or kept.headers.get(each.name) == NO_COLUMN:
                 continue
             known = each.own_names if own_name_only else each.known_headers
             at = next(

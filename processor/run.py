@@ -249,6 +249,12 @@ def unanswered(tx: sa.Connection, *, limit: int) -> list[Run]:
     return [_run(row) for row in tx.execute(query)]
 
 
+def of_landings(tx: sa.Connection, landing_ids: Collection[str]) -> list[Run]:
+    """Every attempt of some landings, in order of landing and attempt."""
+    query = _QUERY.where(runs.c.landing_id.in_(landing_ids)).order_by(runs.c.landing_id, runs.c.attempt)
+    return [_run(row) for row in tx.execute(query)]
+
+
 def unfinished(tx: sa.Connection) -> list[Run]:
     """Every run that has no receipt yet, in order of landing."""
     return [_run(row) for row in tx.execute(_QUERY.where(runs.c.state != State.RECEIPTED.value).order_by(runs.c.id))]

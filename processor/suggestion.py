@@ -111,14 +111,14 @@ def suggest(path: Path, catalogue: Catalogue, *, feed: str | None = None) -> lis
         frames = [batch.frame for batch in islice(opened.batches(), 1)]
         header, width = opened.header, opened.width
     rows = frames[0].head(_ROWS_LOOKED_AT) if frames else None
-    if header is None and rows is not None and rows.height and _are_words(first := rows.drop("line").row(0)):
+    if header is None and rows is not None and rows.height and are_words(first := rows.drop("line").row(0)):
         header, rows = first, rows[1:]
     columns = [_look(rows, at, header[at] if header and at < len(header) else None) for at in range(width)]
     found = [_fit(one, columns, header, path.stem) for one in feeds]
     return sorted((one for one in found if one.columns or feed), key=lambda one: -one.confidence)
 
 
-def _are_words(record: Sequence[str]) -> bool:
+def are_words(record: Sequence[str]) -> bool:
     """Whether a first record that no feed knows looks like names: each begins with a letter and differs, none holds a
     number of three digits or an address.
     """

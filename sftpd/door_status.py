@@ -9,9 +9,9 @@ import asyncssh
 from landingzone import zone_status
 from landingzone.backpressure import Full
 from landingzone.command import Installation
+from landingzone.host_key_files import FOLDER
 from landingzone.metrics import Metrics
 from landingzone.status import Status
-from sftpd.host_key import FOLDER
 
 if TYPE_CHECKING:
     from sftpd.server import Door

@@ -14,11 +14,9 @@ import asyncssh
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from landingzone.errors import LandingZoneError
+from landingzone.host_key_files import FOLDER, KINDS, path_of, public_path
 from landingzone.zone import FOLDER_MODE, fsync_folder
 
-FOLDER = "hostkeys"
-KINDS = {"ed25519": "ssh-ed25519", "ecdsa": "ecdsa-sha2-nistp256", "rsa": "ssh-rsa"}
-"""Our short name -> the algorithm of the key, in order of preference."""
 RSA_BITS = 3072
 RSA_SIGNATURES = (b"rsa-sha2-512", b"rsa-sha2-256")
 LEGACY_RSA_SIGNATURES = (*RSA_SIGNATURES, b"ssh-rsa")
@@ -84,7 +82,7 @@ def promote(root: Path, kind: str) -> HostKey:
         raise HostKeyError(f"There is no next {kind} key: make one with `landingzone hostkeys add-next {kind}`.")
     key = _read(coming)
     for old, new in ((path, previous), (coming, path)):
-        for one, other in ((old, new), (_public(old), _public(new))):
+        for one, other in ((old, new), (public_path(old), public_path(new))):
             if one.exists():
                 one.replace(other)
     fsync_folder(path.parent)
@@ -116,16 +114,6 @@ def load_host_keys(root: Path, *, legacy: bool = False) -> list[asyncssh.SSHKeyP
             pair.host_key_algorithms = (signature,)
             pairs.append(pair)
     return pairs
-
-
-def path_of(root: Path, kind: str, state: str = "current") -> Path:
-    """Where the private key lies."""
-    ending = "" if state == "current" else f"_{state}"
-    return root / FOLDER / f"ssh_host_{kind}_key{ending}"
-
-
-def _public(path: Path) -> Path:
-    return path.with_name(f"{path.name}.pub")
 
 
 def _load(root: Path) -> list[tuple[str, str, asyncssh.SSHKey]]:
@@ -168,7 +156,7 @@ def _make(path: Path, kind: str) -> None:
             os.link(part, path)
         except FileExistsError:
             return
-        _public(path).write_bytes(key.export_public_key("openssh"))
+        public_path(path).write_bytes(key.export_public_key("openssh"))
     finally:
         part.unlink(missing_ok=True)
     fsync_folder(path.parent)

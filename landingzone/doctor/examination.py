@@ -16,6 +16,7 @@ from landingzone.command import Installation
 from landingzone.doctor import service_checks, zone_checks
 from landingzone.doctor.account import Facts, Incomplete, KnownKey, PastRun, Source, fingerprints
 from landingzone.doctor.finding import Check, Finding, Severity
+from landingzone.host_key_files import FOLDER
 from landingzone.landing import moment_of
 from landingzone.source import is_temporary
 from landingzone.tables import landings
@@ -23,7 +24,7 @@ from landingzone.zone import Mark, Upload, WebUpload
 from processor import run as runs
 from processor.outcome import Outcome
 from processor.run import Run
-from sftpd.host_key import FOLDER, HostKeyError, load_host_keys
+from sftpd.host_key import HostKeyError, load_host_keys
 
 STUCK_AFTER = timedelta(minutes=15)
 EXPIRES_SOON = timedelta(days=30)

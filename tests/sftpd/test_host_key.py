@@ -7,14 +7,13 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from landingzone.host_key_files import KINDS, fingerprints, path_of
 from sftpd.host_key import (
-    KINDS,
     HostKeyError,
     add_next,
     ensure_host_keys,
     host_keys,
     load_host_keys,
-    path_of,
     promote,
 )
 
@@ -92,3 +91,15 @@ def test_an_rsa_key_signs_with_sha2_only_unless_the_listener_is_for_old_systems(
     old = [name for pair in load_host_keys(tmp_path, legacy=True) for name in pair.host_key_algorithms]
     assert old[1] == b"ecdsa-sha2-nistp256"
     assert old[-1] == b"ssh-rsa"
+
+
+def test_whoever_shows_fingerprints_reads_no_private_key(tmp_path: Path) -> None:
+    assert fingerprints(tmp_path) == []
+    ensure_host_keys(tmp_path)
+    add_next(tmp_path, "rsa")
+    known = [(key.kind, key.state, key.fingerprint) for key in host_keys(tmp_path)]
+    for kind in KINDS:
+        path_of(tmp_path, kind).write_bytes(b"")
+    assert [(one.kind, one.state, one.fingerprint) for one in fingerprints(tmp_path)] == known
+    path_of(tmp_path, "rsa").with_name("ssh_host_rsa_key.pub").write_text("nonsense")
+    assert len(fingerprints(tmp_path)) == len(known) - 1

@@ -112,3 +112,23 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_web_uploads_account_id"), "web_uploads", ["account_id"])
     op.create_index(op.f("ix_web_uploads_expires_at"), "web_uploads", ["expires_at"])
+    op.create_table(
+        "drafts",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("account_id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("stored_name", sa.String(length=255), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.Column("begun_by", sa.String(length=255), nullable=False),
+        sa.Column("began_at", sa.String(length=24), nullable=False),
+        sa.Column("expires_at", sa.String(length=24), nullable=False),
+        sa.Column("source", sa.String(length=255), server_default="", nullable=False),
+        sa.Column("school", sa.String(length=64), server_default="", nullable=False),
+        sa.Column("with_header", sa.Boolean(), nullable=True),
+        sa.Column("mapping", sa.JSON(), nullable=True),
+        sa.Column("landing_id", sa.String(length=36), nullable=True),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_drafts_account_id_accounts")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_drafts")),
+    )
+    op.create_index(op.f("ix_drafts_account_id"), "drafts", ["account_id"])
+    op.create_index(op.f("ix_drafts_expires_at"), "drafts", ["expires_at"])

@@ -18,6 +18,7 @@ from urllib.parse import quote, urljoin, urlsplit
 import httpx2
 from socksio.exceptions import SOCKSError
 
+from upload.begun import BegunUploads
 from upload.connection import proxy_of
 from upload.delivery import Journey, Progress, TryAgain, until_delivered
 from upload.errors import (
@@ -85,9 +86,17 @@ class _Answer:
 
 @dataclass
 class _Journey(Journey):
-    """The same, of one that has an address of its own at the server."""
+    """The same, of one that has an address of its own at the server.
+
+    Attributes:
+        url: that address; empty: it has not been begun.
+        own: this run has begun it, or gone on with it before it had landed.
+        chunk: how many bytes go next.
+        sent: all of them have gone.
+    """
 
     url: str = ""
+    own: bool = False
     chunk: int = CHUNK_FIRST
     sent: bool = False
 
@@ -101,17 +110,19 @@ class HttpsCarrier:
         patience: how long is waited.
         token: reads the token.
         ca_file: the authority of the server's certificate; None: those that the system trusts.
+        begun: remembers where uploads go on, should this program be killed; None: nobody does.
     """
 
     server: ServerSettings
     patience: Patience
     token: Callable[[], str] = field(repr=False)
     ca_file: Path | None = None
+    begun: BegunUploads | None = None
     _client: httpx2.Client | None = None
 
     def deliver(self, parcel: Parcel, note: Note, progress: Progress) -> None:
         """Send a parcel until it has arrived, once."""
-        journey = _Journey(parcel.name)
+        journey = _Journey(parcel.name, url=self._begun_before(parcel))
 
         def attempt(log: Note) -> None:
             try:
@@ -123,6 +134,8 @@ class HttpsCarrier:
                 raise TryAgain(f"The server refused: {refused}") from None
 
         until_delivered(parcel, journey, attempt, self.patience, note)
+        if self.begun is not None:
+            self.begun.forget(parcel)
 
     def receipts(self) -> list[str]:
         """The file names of all receipts."""
@@ -171,21 +184,32 @@ class HttpsCarrier:
                 self._must(answer, _OK)
                 journey.confirmed = answer.number("upload-offset")
                 landing_id = answer.headers.get("landing-id", "")
-                log(
-                    "file.landed_unheard" if landing_id else "upload.resumed", file=parcel.name, there=journey.confirmed
-                )
-                return landing_id
-            log("upload.gone", file=parcel.name)
+                if journey.own or not landing_id:
+                    journey.own = True
+                    event = "file.landed_unheard" if landing_id else "upload.resumed"
+                    log(event, file=parcel.name, there=journey.confirmed)
+                    return landing_id
+            log("upload.gone", file=parcel.name)  # or landed in an earlier run, whose receipt is not this one's
         journey.url, journey.confirmed, journey.sent = "", 0, False
         name = base64.b64encode(parcel.name.encode()).decode()
         told = {"Upload-Length": str(parcel.bytes), "Upload-Metadata": f"filename {name}"}
         answer = self._ask("POST", self._url(), headers=told)
         self._must(answer, _CREATED)
         url = urljoin(self._url(), answer.headers.get("location", ""))
-        if urlsplit(url)[:2] != urlsplit(self._url())[:2]:
+        if not self._is_ours(url):
             raise HttpRefused(answer.status, "The server sends the upload to another server. That is not followed.")
-        journey.url = url
+        journey.url, journey.own = url, True
+        if self.begun is not None:
+            self.begun.note(parcel, url)
         return answer.headers.get("landing-id", "")
+
+    def _begun_before(self, parcel: Parcel) -> str:
+        url = self.begun.find(parcel) if self.begun is not None else ""
+        return url if self._is_ours(url) else ""
+
+    def _is_ours(self, url: str) -> bool:
+        """Whether an address is the server's: the token goes nowhere else."""
+        return urlsplit(url)[:2] == urlsplit(self._url())[:2]
 
     def _send_chunk(self, parcel: Parcel, journey: _Journey, content: BinaryIO) -> str:
         """Send what comes next; the landing id if that was all."""

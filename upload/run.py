@@ -16,6 +16,7 @@ from landingzone.clock import iso, now
 from landingzone.errors import LandingZoneError
 from upload import attempts, run_log
 from upload.attempts import Attempt
+from upload.begun import BegunUploads
 from upload.carrier import Carrier
 from upload.command import Setup
 from upload.connection import AGENT, Line, Way
@@ -268,7 +269,8 @@ def carrier_of(here: Setup, patience: Patience, note: Note) -> Carrier:
 
     file = resolved(here.folder, server.token)
     ca_file = resolved(here.folder, server.ca_file) if server.ca_file else None
-    return HttpsCarrier(server, patience, lambda: read_token(server, file), ca_file)
+    begun = BegunUploads(here.folder.state)
+    return HttpsCarrier(server, patience, lambda: read_token(server, file), ca_file, begun)
 
 
 def way(here: Setup, patience: Patience) -> Way:

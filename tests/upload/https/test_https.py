@@ -119,10 +119,39 @@ def test_an_upload_that_the_server_has_forgotten_begins_anew(service: Any, distr
     assert_landed_once(service, sending)
 
 
+def test_a_killed_program_goes_on_where_it_was(service: Any, district: Any) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill() -> None:
+        raise Killed
+
+    sending = Sending(district)
+    sending.at_half = kill
+    with pytest.raises(Killed):
+        sending.go()
+    again = Sending(district)
+    again.go()
+    assert "upload.resumed" in again.events
+    assert_landed_once(service, again)
+    once_more = Sending(district)  # the same bytes on another day
+    once_more.go()
+    assert len(service.landed(count=2)) == 2
+    assert "upload.resumed" not in once_more.events
+
+
+def test_an_address_of_another_server_is_not_gone_on_with(service: Any, district: Any) -> None:
+    sending = Sending(district, size=1000)
+    assert sending.carrier.begun
+    sending.carrier.begun.note(sending.parcel, "https://elsewhere.example.org/files/x")
+    sending.go()
+    assert_landed_once(service, sending)
+
+
 def test_200_cuts_at_random_offsets_and_the_file_arrives_once(service: Any, district: Any, make_trouble: Any) -> None:
-    trouble = make_trouble(5, ("drop", "reset"), upstream=1.0, powers=(13, 18.2))
+    trouble = make_trouble(5, ("drop", "reset"), upstream=1.0, powers=(13, 18))
     district.port = trouble.port
-    sending = Sending(district, seconds=100, size=9_000_000, first=0.01, longest=0.02)
+    sending = Sending(district, seconds=100, size=8_000_000, first=0.01, longest=0.02)
     sending.go()
     assert_landed_once(service, sending)
     assert trouble.met.total() >= 200, trouble.met

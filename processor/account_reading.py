@@ -9,6 +9,7 @@ from landingzone.account import Account
 from landingzone.feed import Feed
 from landingzone.kept_mapping import KeptMapping
 from landingzone.source import Source
+from processor.duplicates import Entering
 from processor.examination import Examined, OnRows, examine
 from processor.validation import Options
 
@@ -28,7 +29,14 @@ class Reading:
     effective_date: dt.date
 
     def examine(
-        self, path: Path, *, name: str, feed: Feed, rejects_to: Path | None = None, on_rows: OnRows | None = None
+        self,
+        path: Path,
+        *,
+        name: str,
+        feed: Feed,
+        rejects_to: Path | None = None,
+        on_rows: OnRows | None = None,
+        entering: Entering | None = None,
     ) -> Examined:
         """Examine a file in this way. Raises UnreadableFile if it cannot be read as a whole."""
         return examine(
@@ -40,6 +48,7 @@ class Reading:
             effective_date=self.effective_date,
             rejects_to=rejects_to,
             on_rows=on_rows,
+            entering=entering,
         )
 
 

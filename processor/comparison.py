@@ -26,6 +26,7 @@ from processor.bulk_load import BulkLoad
 from processor.changes import Changes, note_loaded
 from processor.context import Context
 from processor.copy_load import CopyLoad
+from processor.duplicates import Entering
 from processor.examination import OnRows
 from processor.listing import Listing, ListingDiffers
 from processor.reconcile import reconcile
@@ -42,6 +43,9 @@ class Comparison(Protocol):
     @property
     def on_rows(self) -> OnRows | None:
         """Takes each batch's rows, where they are not to be held; see `examine`."""
+
+    def entering(self, feed: Feed) -> Entering | None:
+        """Who tells which rows of a file of this feed repeat a key, while it finds them; see `examine`."""
 
     def changes(self, said: Sequence[Records]) -> tuple[Changes, ...]:
         """What the file would change, by feed, once it has been read; saved in the run's staging, too."""
@@ -98,6 +102,9 @@ class AtOnce:
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
 
+    def entering(self, feed: Feed) -> Entering | None:
+        """See Comparison."""
+
     def changes(self, said: Sequence[Records]) -> tuple[Changes, ...]:
         """See Comparison."""
         subject = self._subject
@@ -133,7 +140,11 @@ class FirstLoad:
         name = records.feed.name
         self._load.add(records.feed, records.rows)
         self._heights[name] += records.rows.height
-        self._listings[name].compare(records.rows)
+        self._listings[name].compare(records.rows, records.placed)
+
+    def entering(self, feed: Feed) -> Entering | None:
+        """See Comparison."""
+        return self._listings[feed.name].entering() if feed.name in self._listings else None
 
     def changes(self, said: Sequence[Records]) -> tuple[Changes, ...]:
         """See Comparison."""
@@ -177,7 +188,11 @@ class NextDay:
 
     def on_rows(self, records: Records) -> None:
         """Compare a batch."""
-        self._compared[records.feed.name].add(records.rows)
+        self._compared[records.feed.name].add(records)
+
+    def entering(self, feed: Feed) -> Entering | None:
+        """See Comparison."""
+        return self._compared[feed.name].listing.entering() if feed.name in self._compared else None
 
     def changes(self, said: Sequence[Records]) -> tuple[Changes, ...]:
         """See Comparison."""
@@ -231,8 +246,9 @@ class _ByHash:
                 listing.fill(account_data.pieces_of(tx, self._feed, subject.source_id))
         return listing
 
-    def add(self, rows: pl.DataFrame) -> None:
-        found = self.listing.compare(rows)
+    def add(self, records: Records) -> None:
+        rows = records.rows
+        found = self.listing.compare(rows, records.placed)
         self._unchanged += found.unchanged
         for name in _CHANGES:
             self._spools[name].add(getattr(found, name))

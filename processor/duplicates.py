@@ -1,11 +1,12 @@
 """Keys seen so far in a file: which rows repeat an earlier one, to the letter or with other details. Pure."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from processor.hashing import RowHashes
 from processor.key_table import Hashes, KeyTable, Numbers
 
 NEW: Final = 0
@@ -21,6 +22,15 @@ class Repeats:
     first: Numbers
 
 
+class Entering(Protocol):
+    """Takes in the rows of a file, batch by batch, and tells which repeat an earlier one."""
+
+    def enter(self, hashes: RowHashes, line: Numbers) -> tuple[Repeats | None, Numbers | None]:
+        """Take in rows with rising lines: which of them repeat an earlier key (None if none does); their places in a
+        listing, where there is one (see `hashing.Placed`).
+        """
+
+
 class Seen:
     """The rows seen so far, by key: a key table, and 4 bytes a row.
 
@@ -32,6 +42,22 @@ class Seen:
         self._keys = KeyTable()
         self._row = np.zeros(0, dtype=np.uint32)
         self._lines = _Lines()
+        self._repeated: list[Numbers] = []
+
+    def enter(self, hashes: RowHashes, line: Numbers) -> tuple[Repeats | None, None]:
+        """See Entering."""
+        return self.add(key=hashes.key, check=hashes.check, row=hashes.row, line=line), None
+
+    def keys(self) -> KeyTable:
+        """The keys that came, each once, numbered in the order of coming; nothing is added after this."""
+        if not self._repeated:
+            return self._keys
+        kept = np.ones(len(self._keys), dtype=np.bool_)
+        kept[np.concatenate(self._repeated)] = False
+        key, check, _ = self._keys.arrays
+        once = KeyTable()
+        once.enter_new(key[kept], check[kept])
+        return once
 
     def add(self, *, key: Hashes, check: Hashes, row: Hashes, line: Numbers) -> Repeats | None:
         """Take in rows; gives which of them repeat an earlier key, None if none does."""
@@ -45,6 +71,7 @@ class Seen:
         repeated = owners != ids
         if not repeated.any():
             return None
+        self._repeated.append(ids[repeated])
         status = np.zeros(len(key), dtype=np.uint8)
         status[repeated] = np.where(self._row[owners[repeated]] == self._row[ids[repeated]], IDENTICAL, DIFFERENT)
         return Repeats(status, self._lines.of(owners))

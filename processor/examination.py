@@ -17,6 +17,7 @@ from landingzone.feed import Feed
 from landingzone.kept_mapping import KeptMapping
 from processor import mapping
 from processor.columns import notes as column_notes
+from processor.duplicates import Entering
 from processor.pipeline import ahead, behind
 from processor.reading import Batch, Limits, OpenedFile, UnreadableFile, open_file
 from processor.records import Records
@@ -97,6 +98,7 @@ def examine(
     effective_date: dt.date | None = None,
     rejects_to: Path | None = None,
     on_rows: OnRows | None = None,
+    entering: Entering | None = None,
     limits: Limits | None = None,
 ) -> Examined:
     """Read and validate a whole file.
@@ -111,6 +113,7 @@ def examine(
         rejects_to: where the reject file goes; it is made only if a row is rejected.
         on_rows: takes the rows batch by batch, so that memory does not grow with the file (but for the keys). It is
             called in a thread, while the next batch is checked and the one after that is read.
+        entering: tells which rows repeat a key, see `Validator`.
         limits: bounds of what is read.
 
     Raises UnreadableFile if the file as a whole cannot be read; its message is for the customer.
@@ -123,7 +126,7 @@ def examine(
     ):
         columns = mapping.resolve(feed, opened.header, opened.width, kept)
         options = replace(options or Options(), reject_limit=REJECTS_SHOWN)
-        validator = Validator(feed, columns, options, effective_date=effective_date)
+        validator = Validator(feed, columns, options, effective_date=effective_date, entering=entering)
         said = _Said(validator.feeds, None if on_rows is None else held.enter_context(behind(on_rows)))
         if not columns.missing:
             _check(opened, validator, rejects_to, said, large=on_rows is not None)
@@ -162,7 +165,7 @@ class _Said:
             if self._on_rows is not None:
                 if one.rows.height:
                     self._on_rows(one)
-                said = replace(one, rows=one.rows.clear())
+                said = replace(one, rows=one.rows.clear(), placed=None)
             self._by_feed[one.feed].append(said)
 
     def records(self, validator: Validator) -> tuple[Records, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from processor.key_table import Hashes
+from processor.key_table import Hashes, Numbers
 
 VERSION: Final = f"1 polars {pl.__version__} {platform.machine()}"
 """Of which making the hashes are."""
@@ -30,6 +30,23 @@ class RowHashes:
     check: Hashes
     row: Hashes
     columns: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The hashes of rows, and their places in the listing of their source: -1 for those that it has not.
+
+    `at` is None where no listing was asked.
+    """
+
+    key: Hashes
+    check: Hashes
+    row: Hashes
+    at: Numbers | None
+
+    def only(self, kept: npt.NDArray[np.bool_]) -> "Placed":
+        """Those of some rows."""
+        return Placed(self.key[kept], self.check[kept], self.row[kept], None if self.at is None else self.at[kept])
 
 
 class Hasher:

@@ -248,6 +248,7 @@ def _compare(
             feed=feed,
             rejects_to=folder / "rejects.csv",
             on_rows=compared_by.on_rows,
+            entering=compared_by.entering(feed),
         )
     except UnreadableFile as unreadable:
         return Verdict(Outcome.REJECTED, str(unreadable)), None

@@ -20,6 +20,8 @@ class KeyTable:
     _LARGE: Final = 1 << 24
     """Slots from which on memory counts for more than speed: the table may be fuller, and grows in smaller steps."""
     _FIRST_SLOTS: Final = 1024
+    _ROOM: Final = 1.05
+    """A table that has just been made takes so many more keys before it has to grow: those of the next days."""
     _AT_ONCE: Final = 1 << 17
     _PLACED_AT_ONCE: Final = 1 << 18
     _WENT_ROUND: Final = 1 << 12
@@ -149,7 +151,8 @@ class KeyTable:
         that had gone round the end to the table's start, those that would now, and those whose slot lies before what
         an earlier piece has filled, where free slots may lie between, are entered one by one.
         """
-        size = max(len(self._table) * (2 if len(self._table) < self._LARGE else 1.25), stop / self._full + 1)
+        larger = len(self._table) * (2 if len(self._table) < self._LARGE else 1.25)
+        size = max(larger, self._ROOM * stop / self._full + 1)
         held: Ids = self._table[self._table >= 0]
         if also is not None:
             held = np.concatenate((held, also))

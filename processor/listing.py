@@ -23,7 +23,8 @@ import polars as pl
 from landingzone.feed import Feed
 from landingzone.zone import FOLDER_MODE, create_file
 from processor import hashing
-from processor.hashing import Hasher
+from processor.duplicates import DIFFERENT, IDENTICAL, Entering, Repeats, Seen
+from processor.hashing import Hasher, Placed, RowHashes
 from processor.key_table import Hashes, KeyTable, Numbers
 
 _SEGMENT: Final = 250_000
@@ -74,7 +75,9 @@ class Listing:
         self._listed = np.zeros(0, np.bool_)
         self._segments: list[tuple[str, int]] = []
         self._held: list[pl.DataFrame] = []
-        self._fresh: list[tuple[Hashes, npt.NDArray[np.uint8], Hashes]] = []
+        self._fresh_keys: list[tuple[Hashes, npt.NDArray[np.uint8]]] = []
+        self._fresh: list[Hashes] = []
+        self._seen = Seen()
         self._other: list[tuple[Numbers, Hashes]] = []
         self._ended: Numbers = np.zeros(0, np.int64)
         self._made = 0
@@ -119,13 +122,19 @@ class Listing:
         """How many records are active."""
         return int(self._active.sum())
 
-    def compare(self, rows: pl.DataFrame) -> Compared:
-        """What rows (the feed's fields) are beside the listing."""
+    def entering(self) -> Entering:
+        """Tells of a file's rows which repeat an earlier one, by the listing itself: whoever enters rows there gives
+        `compare` what was found of those that are left, in their order. To be asked for once.
+        """
+        return Beside(self._keys, self._row) if len(self._row) else self._seen
+
+    def compare(self, rows: pl.DataFrame, placed: Placed | None = None) -> Compared:
+        """What rows (the feed's fields) are beside the listing; `placed`: what is known of them, see `entering`."""
         if not len(self._row):
-            self._add(rows)
+            self._add(rows, placed)
             return Compared(rows, rows.clear(), rows.clear(), 0)
-        hashes = self._hasher.rows(rows)
-        at = self._keys.find(hashes.key, hashes.check)
+        hashes = self._placed(rows) if placed is None else placed
+        at = self._keys.find(hashes.key, hashes.check) if hashes.at is None else hashes.at
         there = at >= 0
         known = at[there]
         self._listed[known] = True
@@ -135,7 +144,7 @@ class Listing:
         self._other.append((known[other], hashes.row[there][other]))
         added = rows.filter(pl.Series(~there))
         if added.height:
-            self._add(added)
+            self._add(added, hashes.only(~there), enter=True)
         listed = rows.filter(pl.Series(there))
         return Compared(
             added=added,
@@ -169,7 +178,7 @@ class Listing:
 
     def prepare(self) -> None:
         """Do already what a first file's `save` would have to do: nothing is compared after this."""
-        self._active = np.ones(sum(len(key) for key, _, _ in self._fresh), np.bool_)
+        self._active = np.ones(sum(map(len, self._fresh)), np.bool_)
         self._write_held()
         self._enter_fresh()
 
@@ -179,7 +188,7 @@ class Listing:
             self._row[at] = row
             self._active[at] = True
         self._active[self._ended] = False
-        added = sum(len(key) for key, _, _ in self._fresh)
+        added = sum(map(len, self._fresh))
         self._active = np.concatenate((self._active, np.ones(added, np.bool_)))
         self._enter_fresh()
         self._write_held()
@@ -210,9 +219,16 @@ class Listing:
     def _identity(self, shows: int) -> list[Any]:
         return [hashing.VERSION, list(self._feed.field_names), list(self._feed.key), shows]
 
-    def _add(self, rows: pl.DataFrame) -> None:
+    def _placed(self, rows: pl.DataFrame) -> Placed:
         hashes = self._hasher.rows(rows)
-        self._fresh.append((hashes.key, (hashes.check >> np.uint64(56)).astype(np.uint8), hashes.row))
+        return Placed(hashes.key, hashes.check, hashes.row, None)
+
+    def _add(self, rows: pl.DataFrame, placed: Placed | None = None, *, enter: bool = False) -> None:
+        """Take in new rows; their keys are entered, unless they were where repeated ones were looked for."""
+        hashes = self._placed(rows) if placed is None else placed
+        if enter or placed is None:
+            self._fresh_keys.append((hashes.key, (hashes.check >> np.uint64(56)).astype(np.uint8)))
+        self._fresh.append(hashes.row)
         self._held.append(rows.select(self._feed.key))
         if sum(frame.height for frame in self._held) >= _SEGMENT:
             self._write_held()
@@ -220,10 +236,15 @@ class Listing:
     def _enter_fresh(self) -> None:
         if not self._fresh:
             return
-        keys, checks, rows = (np.concatenate(parts) for parts in zip(*self._fresh, strict=True))
-        self._fresh = []
-        self._keys.enter_new(keys, checks)
-        self._row = np.concatenate((self._row, rows))
+        if self._fresh_keys:
+            keys, checks = (np.concatenate(parts) for parts in zip(*self._fresh_keys, strict=True))
+            self._keys.enter_new(keys, checks)
+        else:
+            self._keys = self._seen.keys()
+        self._row = np.concatenate((self._row, *self._fresh))
+        self._fresh_keys, self._fresh, self._seen = [], [], Seen()
+        if len(self._keys) != len(self._row):
+            raise AssertionError(f"{len(self._keys)} keys are listed, of {len(self._row)} rows")
 
     def _write_held(self) -> None:
         if self._held:
@@ -247,6 +268,62 @@ class Listing:
         if len(small) > _SMALL_FILES:
             joined = self._write_keys(pl.concat([pl.read_ipc(self._folder / name) for name, _ in small]))
             self._segments[at:] = [joined]
+
+
+class Beside:
+    """The rows of a file that stands beside a listing, by their places there: 4 bytes a row. Those that it has not are
+    seen by themselves.
+
+    Args:
+        keys: the listing's.
+        row: the hash of each of its rows.
+    """
+
+    def __init__(self, keys: KeyTable, row: Hashes) -> None:
+        self._keys, self._row = keys, row
+        self._line = np.full(len(row), -1, np.int32)
+        self._other: list[tuple[Numbers, Hashes]] = []
+        self._seen = Seen()
+
+    def enter(self, hashes: RowHashes, line: Numbers) -> tuple[Repeats | None, Numbers]:
+        """See Entering."""
+        at = self._keys.find(hashes.key, hashes.check)
+        there = at >= 0
+        known, lines, rows = at[there], line[there], hashes.row[there]
+        unseen = self._line[known] < 0
+        self._line[known[unseen][::-1]] = lines[unseen][::-1]  # of several rows of one place the first gets it
+        first = self._line[known]
+        new = first == lines
+        other = new & (rows != self._row[known])
+        self._other.append((known[other], rows[other]))
+        found = None if new.all() else self._repeats(line, hashes.row, there, known, first)
+        if len(known) < len(at):
+            fresh = ~there
+            beyond = self._seen.add(
+                key=hashes.key[fresh], check=hashes.check[fresh], row=hashes.row[fresh], line=line[fresh]
+            )
+            if beyond is not None:
+                found = found or Repeats(np.zeros(len(at), np.uint8), line.copy())
+                found.status[fresh], found.first[fresh] = beyond.status, beyond.first
+        return found, at
+
+    def _repeats(
+        self, line: Numbers, row: Hashes, there: npt.NDArray[np.bool_], known: Numbers, first: npt.NDArray[np.int32]
+    ) -> Repeats:
+        """Of rows of which some repeat a listed key: a row's first one has the listing's hash, but for `_other`."""
+        of_first = self._row[known]
+        places, rows = (np.concatenate(parts) for parts in zip(*self._other, strict=True))
+        order = np.argsort(places)
+        places, rows = places[order], rows[order]
+        self._other = [(places, rows)]
+        if len(places):
+            beside = np.minimum(np.searchsorted(places, known), len(places) - 1)
+            of_first = np.where(places[beside] == known, rows[beside], of_first)
+        found = Repeats(np.zeros(len(line), np.uint8), line.copy())
+        same = np.where(of_first == row[there], IDENTICAL, DIFFERENT)
+        found.status[there] = np.where(first == line[there], 0, same)
+        found.first[there] = first
+        return found
 
 
 def _read(file: BinaryIO, dtype: str, count: int) -> npt.NDArray[Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from landingzone.feed import Feed
+from processor.hashing import Placed
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Records:
         keep_all: the key of some rejected row could not be read, so nothing is deactivated.
         covers: only standing records that agree with a row of this frame are the file's to deactivate (events: the
             dates that the file names); None: all of the source's.
+        placed: the hashes of the rows, where they are known already.
     """
 
     feed: Feed
@@ -29,6 +31,7 @@ class Records:
     kept: pl.DataFrame
     keep_all: bool
     covers: pl.DataFrame | None = None
+    placed: Placed | None = None
 
     @property
     def days(self) -> list[str]:

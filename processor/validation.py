@@ -25,9 +25,9 @@ import polars as pl
 from landingzone.feed import LANDING_DAY, Feed, Field, Kind
 from processor import codes, rules
 from processor.distinct import DistinctIds
-from processor.duplicates import DIFFERENT, IDENTICAL, NEW, Repeats, Seen
+from processor.duplicates import DIFFERENT, IDENTICAL, NEW, Entering, Repeats, Seen
 from processor.giving import Part, parts_of
-from processor.hashing import Hasher
+from processor.hashing import Hasher, Placed
 from processor.mapping import Mapping
 from processor.reading import Batch, Damage
 from processor.reading.table import shorten
@@ -144,6 +144,8 @@ class Validator:
         mapping: which column is what.
         options: what the account has chosen.
         effective_date: the day that an event without a date happened on: that of the landing; by default today.
+        entering: who tells which rows repeat a key, and where they are listed, if each row is one record of the feed
+            with no other fields; by default it is told here.
     """
 
     def __init__(
@@ -153,6 +155,7 @@ class Validator:
         options: Options | None = None,
         *,
         effective_date: dt.date | None = None,
+        entering: Entering | None = None,
     ) -> None:
         self._feed = feed
         self._mapping = mapping
@@ -170,7 +173,9 @@ class Validator:
         self._no_rejects = pl.DataFrame(schema=_REJECT_SCHEMA)
         self._rows_decide = not feed.gives and not any(part.spread for kind in self._kinds for part in kind.parts)
         self._rows_decide |= not feed.has_table
-        self._seen = Seen()
+        alike = self._rows_decide and feed.has_table and self._names[1:] == list(feed.field_names)
+        self._entering: Entering | None = entering if alike else None
+        self._seen: Entering = self._entering or Seen()
         self._shared = {name: Seen() for name in feed.shared_is_warned}
         self._distinct = DistinctIds(
             [[field.name for field in self._fields if name in {field.name, _template(field)}] for name in feed.distinct]
@@ -472,10 +477,10 @@ class Validator:
             return values, None, 0
         if not self._rows_decide:
             return self._apart_by_records(read, values)
-        values, repeated, collapsed = self._apart_repeated(read, values)
+        values, repeated, collapsed, placed = self._apart_repeated(read, values)
         for kind in self._kinds:
             if kind.feed is self._feed:
-                kind.take(values[["line", *self._feed.field_names]])
+                kind.take(values[["line", *self._feed.field_names]], None if self._entering is None else placed)
             else:
                 given = kind.records(values)
                 found = kind.repeats(given)
@@ -531,14 +536,15 @@ class Validator:
 
     def _apart_repeated(
         self, read: pl.DataFrame, values: pl.DataFrame
-    ) -> tuple[pl.DataFrame, pl.DataFrame | None, int]:
+    ) -> tuple[pl.DataFrame, pl.DataFrame | None, int, Placed]:
         """Collapse identical rows and reject later rows of a key that came before with other details."""
         hashes = self._hasher.rows(values)
-        found = self._seen.add(key=hashes.key, check=hashes.check, row=hashes.row, line=values["line"].to_numpy())
+        found, at = self._seen.enter(hashes, values["line"].to_numpy())
+        placed = Placed(hashes.key, hashes.check, hashes.row, at)
         for name, seen in self._shared.items():
             self._warn_shared(name, seen, values, hashes.columns, found)
         if found is None:
-            return values, None, 0
+            return values, None, 0, placed
         identical = pl.Series(found.status == IDENTICAL)
         different = pl.Series(found.status == DIFFERENT)
         self._warn("identical_rows", "", values["line"].filter(identical))
@@ -550,7 +556,8 @@ class Validator:
                 pl.concat_str(self._key, separator=", ").alias("shown"),
             )
             repeated = self._as_repeated(read, rows, [self._feed] * rows.height)
-        return values.filter(~(identical | different)), repeated, int(identical.sum())
+        left = values.filter(~(identical | different))
+        return left, repeated, int(identical.sum()), placed.only(found.status == NEW)
 
     @staticmethod
     def _as_repeated(read: pl.DataFrame, rows: pl.DataFrame, feeds: Sequence[Feed]) -> pl.DataFrame:
@@ -686,6 +693,7 @@ class _Kind:
     def begin(self, *, all_kept: bool) -> None:
         """A batch begins; `all_kept`: it has lines that nothing can be told of."""
         self._rows: pl.DataFrame | None = None
+        self._placed: Placed | None = None
         self._kept: list[pl.DataFrame] = []
         self._all_kept = all_kept
         self._covers: list[pl.DataFrame] = []
@@ -702,9 +710,9 @@ class _Kind:
         hashes = self._hasher.rows(records)
         return self._seen.add(key=hashes.key, check=hashes.check, row=hashes.row, line=records["line"].to_numpy())
 
-    def take(self, records: pl.DataFrame) -> None:
+    def take(self, records: pl.DataFrame, placed: Placed | None = None) -> None:
         """These are given."""
-        self._rows = records
+        self._rows, self._placed = records, placed
 
     def keep(self, records: pl.DataFrame, *, all_kept: bool) -> None:
         """These are named by rows that are not taken; `all_kept`: by such rows others may be named, too."""
@@ -725,6 +733,7 @@ class _Kind:
             kept=pl.concat(self._kept) if self._kept else nothing.select(self.feed.key),
             keep_all=self._all_kept,
             covers=pl.concat(self._covers).unique() if self._covers else None,
+            placed=self._placed,
         )
 
 

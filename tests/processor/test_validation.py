@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from landingzone.feed import Feed, load_catalogue
 from processor.duplicates import Seen
+from processor.hashing import RowHashes
 from processor.key_table import KeyTable
+from processor.listing import Beside
 from processor.mapping import resolve
 from processor.reading import Batch, Damage
 from processor.validation import Checked, Options, Validator
@@ -169,11 +171,19 @@ def test_keys_seen_are_told_from_each_other_where_half_of_their_hash_agrees() ->
     assert found.first.tolist() == [10, 11, 10]
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.integers(0, 2**32), st.integers(1, 400))
-def test_keys_seen_are_found_again_like_in_a_dictionary(seed: int, most: int) -> None:
+def listed(rng: np.random.Generator, most: int) -> Beside:
+    """Beside a listing of half of the keys that come."""
+    keys = rng.permutation(most * 10)[: most * 5].astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    table = KeyTable()
+    table.enter_new(keys, (keys >> np.uint64(56)).astype(np.uint8))
+    return Beside(table, rng.integers(0, 2, len(keys)).astype(np.uint64) << np.uint64(40))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 400), st.booleans())
+def test_keys_seen_are_found_again_like_in_a_dictionary(seed: int, most: int, beside: bool) -> None:
     rng = np.random.default_rng(seed)
-    seen = Seen()
+    seen = listed(rng, most) if beside else Seen()
     known: dict[int, tuple[int, int]] = {}
     line = 0
     for _ in range(6):
@@ -182,13 +192,17 @@ def test_keys_seen_are_found_again_like_in_a_dictionary(seed: int, most: int) ->
         rows = rng.integers(0, 2, count).astype(np.uint64) << np.uint64(40)
         lines = np.arange(line, line + count)
         line += count
-        found = seen.add(key=keys, check=keys, row=rows, line=lines)
+        found, places = seen.enter(RowHashes(keys, keys, rows, pl.DataFrame()), lines)
+        assert (places is not None) == beside
         for at, (key, row) in enumerate(zip(keys.tolist(), rows.tolist(), strict=True)):
             first = known.setdefault(key, (int(lines[at]), row))
             new = first[0] == lines[at]
             status = 0 if new else 1 if first[1] == row else 2
             assert (0 if found is None else found.status[at]) == status
             assert (lines[at] if found is None else found.first[at]) == first[0]
+    if isinstance(seen, Seen):
+        came = np.array(list(known), dtype=np.uint64)
+        assert seen.keys().find(came, came).tolist() == list(range(len(came)))
 
 
 @pytest.mark.parametrize("part", [1, 64])

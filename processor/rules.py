@@ -77,7 +77,8 @@ _NO_ID: Final = (
 _REWRITTEN: Final = r"^(?:[0-9](?:\.[0-9]+)?[eE]\+[0-9]{1,3}|[0-9]{1,3}(?:,[0-9]{3})+|=.*|'.*)$"
 _NUMBER: Final = r"^[0-9]+\.0$"
 _DIGITS_AND_POINT: Final = r"^[0-9]{7,}\.[0-9]+$"
-_ODD: Final = f"{_NULL}|{_CELL_ERROR}|{_NOTHING}|{_NO_ID}|{_REWRITTEN}|{_NUMBER}|{_UNSEEN_WITHIN}|^$|^NULL$"
+_ODD_TIDY: Final = f"{_NULL}|{_CELL_ERROR}|{_NOTHING}|{_NO_ID}|{_REWRITTEN}|{_NUMBER}|^$|^NULL$"
+_ODD: Final = f"{_ODD_TIDY}|{_UNSEEN_WITHIN}"
 _MONTH_AND_DAY: Final = r"^([0-9]{1,2})[/-]([0-9]{1,2})[/-](?:20)?([0-9]{2})\b"
 _NEAR_DAYS: Final = 3
 _ALL_ALIKE: Final = [str(digit) * 10 for digit in range(2, 10)]
@@ -230,13 +231,19 @@ def _faults_of_identifier(value: pl.Expr, odd: pl.Expr | None) -> list[Fault]:
     ]
 
 
-def odd_text(values: pl.Series) -> pl.Series:
-    """Where a text may break a rule of text: neither a whole number, which is found soonest, nor an ordinary word."""
+def odd_text(values: pl.Series, *, tidy: bool = False) -> pl.Series:
+    """Where a text may break a rule of text: neither a whole number, which is found soonest, nor an ordinary word.
+
+    `tidy`: no value holds anything that nobody sees; then the first characters tell most words apart.
+    """
     odd = values.cast(pl.Int64, strict=False).is_null()
     if not odd.any():
         return odd
+    form = _ODD_TIDY if tidy else _ODD
+    if odd.all():
+        return values.str.contains(form)
     found = odd.to_numpy().copy()
-    found[found] = values.filter(odd).str.contains(_ODD).to_numpy()
+    found[found] = values.filter(odd).str.contains(form).to_numpy()
     return pl.Series(values.name, found)
 
 

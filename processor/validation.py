@@ -357,7 +357,9 @@ class Validator:
         if position is None:
             absent = field.default if field.kind is Kind.DATE else ""
             return pl.lit(absent, dtype=pl.String).alias(field.name)
-        value = rules.trimmed(f"c{position}", plain=batch.plain, joined=batch.accents_apart)
+        column = f"c{position}"
+        trimmed = rules.trimmed(column, plain=batch.plain, joined=batch.accents_apart)
+        value = pl.col(column) if batch.tidy else trimmed
         return rules.normalised(field, value).alias(field.name)
 
     def _apply_rules(self, batch: Batch) -> tuple[pl.DataFrame, "_Faulty | None"]:
@@ -366,7 +368,9 @@ class Validator:
         wide = read.select(self._columns(batch))
         values = wide[self._names]
         wide = wide.with_columns(
-            rules.odd_text(wide[field.name]).alias(f"odd {field.name}") for field in self._fields if _is_text(field)
+            rules.odd_text(wide[field.name], tidy=batch.tidy).alias(f"odd {field.name}")
+            for field in self._fields
+            if _is_text(field)
         )
         masks = wide.select(self._masks)
         suspected = [at for at, mask in enumerate(masks.get_columns()) if mask.any()]

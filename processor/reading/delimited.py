@@ -66,7 +66,8 @@ class DelimitedFile(TextFile):
         damages = tuple(sorted([*damaged, *more], key=lambda each: each.line))
         plain = data.isascii()
         apart = not plain and any(first in data for first in _COMBINING)
-        return Batch(frame, damages, plain=plain, accents_apart=apart), int(found.starts[lines])
+        tidy = plain and found.tidy and not careful.rows
+        return Batch(frame, damages, plain=plain, tidy=tidy, accents_apart=apart), int(found.starts[lines])
 
     def _parse(self, data: bytes, found: Scan, clean: Mask) -> pl.DataFrame:
         """Lines beyond doubt, by Polars, which is fast and right on them (and on nothing else)."""

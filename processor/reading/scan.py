@@ -19,6 +19,8 @@ _BLOCK: Final = 256 * 1024
 _QUOTE: Final = ord('"')
 _CR: Final = ord("\r")
 _LF: Final = ord("\n")
+_SPACE: Final = ord(" ")
+_DELETE: Final = b"\x7f"
 
 Offsets = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -34,12 +36,15 @@ class Scan:
         doubtful: for each of the n lines, whether it needs the careful way.
         with_cr: lines beyond doubt that end with CR LF.
         unquoted: some line beyond doubt has a field without quotes.
+        tidy: no value of a line beyond doubt begins or ends with white space of ASCII, and the stretch holds no control
+            characters but the line ends.
     """
 
     starts: Offsets
     doubtful: Mask
     with_cr: int
     unquoted: bool
+    tidy: bool
 
 
 def scan(data: bytes, form: Form, *, marked: bool) -> Scan:
@@ -48,7 +53,8 @@ def scan(data: bytes, form: Form, *, marked: bool) -> Scan:
     end = form.line_end[0]
     starts: list[Offsets] = [np.zeros(1, dtype=np.int64)]
     doubtful: list[Mask] = []
-    with_cr, unquoted, at = 0, False, 0
+    with_cr, unquoted, tidy, at = 0, False, _DELETE not in data, 0
+    edges = _edges(form)
     while at < len(data):
         stop = data.rfind(form.line_end, at, at + _BLOCK) + 1 or data.index(form.line_end, at) + 1
         block = content[at:stop]
@@ -58,7 +64,10 @@ def scan(data: bytes, form: Form, *, marked: bool) -> Scan:
         crs = block[ends - 1] == _CR if end == _LF else np.zeros(len(ends), dtype=np.bool_)
         crs[:1] &= bool(ends[0])
         bad |= _empty(ends - lines - crs, form.width)
-        if end == _LF and int(np.count_nonzero(block == _CR)) != int(np.count_nonzero(crs)):
+        crs_before_ends = int(np.count_nonzero(crs))
+        others = int(np.count_nonzero(block < _SPACE)) - len(ends) - crs_before_ends
+        tidy = tidy and not others and not _padded(block, edges)
+        if others and end == _LF and int(np.count_nonzero(block == _CR)) != crs_before_ends:
             lone = np.flatnonzero(block == _CR)
             lone = lone[block[lone + 1] != _LF]
             bad[np.searchsorted(ends, lone)] = True
@@ -69,7 +78,22 @@ def scan(data: bytes, form: Form, *, marked: bool) -> Scan:
         starts.append(ends + (at + 1))
         doubtful.append(bad)
         at = stop
-    return Scan(np.concatenate(starts), np.concatenate(doubtful) if doubtful else _NO_LINES, with_cr, unquoted)
+    judged = np.concatenate(doubtful) if doubtful else _NO_LINES
+    return Scan(np.concatenate(starts), judged, with_cr, unquoted, tidy)
+
+
+def _edges(form: Form) -> Mask:
+    """For each byte whether a value may begin or end beside it."""
+    edges = np.zeros(256, dtype=np.bool_)
+    edges[[_QUOTE, form.delimiter[0], _CR, _LF]] = True
+    return edges
+
+
+def _padded(block: _Bytes, edges: Mask) -> bool:
+    """Whether a space stands beside what may be the edge of a value."""
+    spaces = np.flatnonzero(block == _SPACE)
+    # Before the first byte of a block stands a line end, as at the block's own end.
+    return bool(edges[block[spaces + 1]].any() or edges[block[spaces - 1]].any())
 
 
 _ZERO: Final = np.zeros(1, dtype=np.int64)

@@ -85,12 +85,14 @@ class Batch:
             position, `c0`, `c1`, ...: the value as it stands between separators, without its quotes. Never null.
         damaged: the lines within this stretch of the file that could not be read, in order.
         plain: the stretch holds nothing beyond ASCII, so that much need not be looked for.
+        tidy: it is plain, no value begins or ends with white space, and none holds a control character.
         accents_apart: letters and their accents may stand apart in it, as characters of their own.
     """
 
     frame: pl.DataFrame
     damaged: tuple[Damage, ...] = ()
     plain: bool = False
+    tidy: bool = False
     accents_apart: bool = True
 
 

@@ -42,6 +42,9 @@ def outcome(data: bytes, limits: Limits, head: int) -> tuple[object, ...]:
     assert all(1 <= line <= opened.line_count for line in lines)
     assert all(value is not None for row in rows for value in row)
     assert all(len(row) == 1 + opened.width for row in rows)
+    values = [value for batch in batches if batch.tidy for row in batch.frame.rows() for value in row[1:]]
+    assert all(value == value.strip() and value.isascii() for value in values)
+    assert all(value.isprintable() for value in values)
     return (opened.header, rows, damaged, opened.line_count, opened.open_quote_at_end, opened.ends_without_line_end)
 
 
@@ -52,6 +55,18 @@ def test_a_file_of_any_pieces_is_read_or_refused_and_the_same_in_small_stretches
     at_once = outcome(data, Limits(), 100_000)
     assert outcome(data, Limits(batch_bytes=1), 100_000) == at_once
     assert outcome(data, Limits(batch_bytes=17), 100_000) == at_once
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([*PIECES, b"\x7f", b"\x0b", b"\x1f", b' "', b'" ', b'\n"', b" x "]))
+def test_what_a_file_without_white_space_at_its_edges_holds_is_seen(seed: int, piece: bytes) -> None:
+    """Nothing is trimmed there; so one piece in the wrong place must be noticed."""
+    dice = Random(seed)
+    line = dice.choice([b'"id 1","Ann B"\r\n', b"id 1,Ann B\n", b'"id 1",Ann\n', b"id;Ann\r"])
+    data = bytearray(line * 6)
+    at = dice.randrange(len(data))
+    data[at:at] = piece
+    outcome(bytes(data), Limits(), 100_000)
 
 
 @settings(max_examples=200, deadline=None)

@@ -240,6 +240,8 @@ def test_every_key_is_found_again_in_a_table_that_has_grown_piece_by_piece(seed:
             some = keys[first : first + 500]
             assert table.enter(some, some).tolist() == list(range(first, first + len(some)))
         assert table.find(keys, keys).tolist() == list(range(len(keys)))
+        some = np.flatnonzero(rng.random(len(keys)) < 0.99)
+        assert table.find(keys[some], keys[some]).tolist() == some.tolist()
         assert set(table.find(keys + np.uint64(1), keys).tolist()) == {-1}
         kept = KeyTable.of(tuple(array.copy() for array in table.arrays))
         assert kept.find(keys[::-1], keys[::-1]).tolist() == list(range(len(keys)))[::-1]

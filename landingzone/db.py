@@ -117,14 +117,25 @@ class Database:
             connection.rollback()
 
     @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
-        """A transaction that writes; committed at the end, rolled back on an error."""
+    def write(self, *, checkpoint: bool = True) -> Iterator[sa.Connection]:
+        """A transaction that writes; committed at the end, rolled back on an error.
+
+        SQLite moves what it has written ahead into its file with the commit, if that is much. Whoever writes very much
+        may want to do that beside something else: without `checkpoint`, and then by `move_on`.
+        """
         with (
             self._turn.taken() if self._turn is not None else nullcontext(),
             self.engine.connect() as connection,
+            nullcontext() if checkpoint or not self.is_sqlite else _without_checkpoint(connection),
             connection.execution_options(writes=True).begin(),
         ):
             yield connection
+
+    def move_on(self) -> None:
+        """Have SQLite move what it has written ahead into its file, as far as readers let it; others may write."""
+        if self.is_sqlite:
+            with self.engine.connect() as connection:
+                _driver(connection).execute("PRAGMA wal_checkpoint(PASSIVE)").close()
 
     def migrate(self) -> None:
         """Bring the control tables to this version's form (Alembic); one process at a time.
@@ -199,6 +210,24 @@ class Database:
                 f"{self.file} was copied to PostgreSQL, and what it takes in now is missing there. Set database_url. "
                 f"To go back to this one, without what the other has taken in since, remove {mark.name}."
             )
+
+
+def _driver(connection: sa.Connection) -> sqlite3.Connection:
+    """The driver's own connection: what is executed there begins no transaction."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
+
+
+@contextmanager
+def _without_checkpoint(connection: sa.Connection) -> Iterator[None]:
+    driver = _driver(connection)
+    (pages,) = driver.execute("PRAGMA wal_autocheckpoint").fetchone()
+    driver.execute("PRAGMA wal_autocheckpoint=0").close()
+    try:
+        yield
+    finally:
+        driver.execute(f"PRAGMA wal_autocheckpoint={pages:d}").close()
 
 
 def database_url(url: str | sa.URL) -> sa.URL:

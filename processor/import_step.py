@@ -5,6 +5,7 @@ Up to the commit in `bring_in` nothing has happened that counts; after it everyt
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -344,7 +345,9 @@ def _commit(
     report.steps = progress.steps if progress is not None else {}
     if application is None:
         report.nothing_applied()
-    with _trusting(application), here.db.write() as tx:
+    by = application.comparison if application is not None else None
+    large = by is not None and by.on_rows is not None
+    with _trusting(application), here.db.write(checkpoint=not large) as tx:
         if application is not None:
             _apply(tx, run, application)
             feeds = {one.feed.name for one in application.changes}
@@ -361,8 +364,19 @@ def _commit(
             report=report.as_dict(),
             **(progress.values if progress is not None else {}),
         )
-    if application is not None and application.comparison is not None:
-        application.comparison.applied(run.serial, changed=application.changes_rows)
+    if application is not None and by is not None:
+        with _moving_on(here) if large else contextlib.nullcontext():
+            by.applied(run.serial, changed=application.changes_rows)
+
+
+@contextlib.contextmanager
+def _moving_on(here: Context) -> Iterator[None]:
+    """While something else is done, the database moves what was committed to where it belongs."""
+    with ThreadPoolExecutor(1, thread_name_prefix="moving-on") as thread:
+        moved = thread.submit(here.db.move_on)
+        yield
+    if (error := moved.exception()) is not None:
+        log.warning("database.behind", exc_info=error)  # a later commit does it
 
 
 @contextlib.contextmanager

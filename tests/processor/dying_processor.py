@@ -113,8 +113,8 @@ def arm_commit(when: str, state: str, put: Callable[[Any, str, Any], None]) -> N
         entered = state == "claimed"
 
     @contextmanager
-    def dying(self: Database) -> Any:
-        with write(self) as tx:
+    def dying(self: Database, **named: Any) -> Any:
+        with write(self, **named) as tx:
             yield tx
             if entered and when == "before":
                 die()

@@ -32,15 +32,15 @@ class Entering(Protocol):
 
 
 class Seen:
-    """The rows seen so far, by key: a key table, and 4 bytes a row.
+    """The rows seen so far, by key: a key table, and 8 bytes a row.
 
     Two different keys that are taken for one (see KeyTable) cost the later row, which is rejected, not lost in
-    silence. Rows of one key count as identical where 32 further bits agree.
+    silence. Rows of one key count as identical where 64 further bits agree.
     """
 
     def __init__(self) -> None:
         self._keys = KeyTable()
-        self._row = np.zeros(0, dtype=np.uint32)
+        self._row = np.zeros(0, dtype=np.uint64)
         self._lines = _Lines()
         self._repeated: list[Numbers] = []
 
@@ -48,23 +48,27 @@ class Seen:
         """See Entering."""
         return self.add(key=hashes.key, check=hashes.check, row=hashes.row, line=line), None
 
-    def keys(self) -> KeyTable:
-        """The keys that came, each once, numbered in the order of coming; nothing is added after this."""
+    def taken(self) -> tuple[KeyTable, Hashes]:
+        """The keys that came, each once, numbered in the order of coming, and the hashes of their rows.
+
+        They are the caller's from now on: nothing is added after this.
+        """
+        self._row.resize(len(self._keys), refcheck=False)
         if not self._repeated:
-            return self._keys
+            return self._keys, self._row
         kept = np.ones(len(self._keys), dtype=np.bool_)
         kept[np.concatenate(self._repeated)] = False
         key, check, _ = self._keys.arrays
         once = KeyTable()
         once.enter_new(key[kept], check[kept])
-        return once
+        return once, self._row[kept]
 
     def add(self, *, key: Hashes, check: Hashes, row: Hashes, line: Numbers) -> Repeats | None:
         """Take in rows; gives which of them repeat an earlier key, None if none does."""
         start, stop = len(self._keys), len(self._keys) + len(key)
         if stop > len(self._row):
             self._row.resize(stop + (stop >> 5), refcheck=False)
-        self._row[start:stop] = row >> np.uint64(32)
+        self._row[start:stop] = row
         self._lines.add(start, line)
         owners = self._keys.enter(key, check)
         ids = np.arange(start, stop, dtype=np.int64)

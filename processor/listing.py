@@ -75,9 +75,8 @@ class Listing:
         self._listed = np.zeros(0, np.bool_)
         self._segments: list[tuple[str, int]] = []
         self._held: list[pl.DataFrame] = []
-        self._fresh_keys: list[tuple[Hashes, npt.NDArray[np.uint8]]] = []
-        self._fresh: list[Hashes] = []
-        self._seen = Seen()
+        self._fresh: list[tuple[Hashes, npt.NDArray[np.uint8], Hashes]] = []
+        self._seen, self._entered = Seen(), 0
         self._other: list[tuple[Numbers, Hashes]] = []
         self._ended: Numbers = np.zeros(0, np.int64)
         self._made = 0
@@ -178,7 +177,7 @@ class Listing:
 
     def prepare(self) -> None:
         """Do already what a first file's `save` would have to do: nothing is compared after this."""
-        self._active = np.ones(sum(map(len, self._fresh)), np.bool_)
+        self._active = np.ones(self._added, np.bool_)
         self._write_held()
         self._enter_fresh()
 
@@ -188,8 +187,7 @@ class Listing:
             self._row[at] = row
             self._active[at] = True
         self._active[self._ended] = False
-        added = sum(map(len, self._fresh))
-        self._active = np.concatenate((self._active, np.ones(added, np.bool_)))
+        self._active = np.concatenate((self._active, np.ones(self._added, np.bool_)))
         self._enter_fresh()
         self._write_held()
         self._join_small()
@@ -223,26 +221,32 @@ class Listing:
         hashes = self._hasher.rows(rows)
         return Placed(hashes.key, hashes.check, hashes.row, None)
 
+    @property
+    def _added(self) -> int:
+        return self._entered + sum(len(key) for key, _, _ in self._fresh)
+
     def _add(self, rows: pl.DataFrame, placed: Placed | None = None, *, enter: bool = False) -> None:
-        """Take in new rows; their keys are entered, unless they were where repeated ones were looked for."""
-        hashes = self._placed(rows) if placed is None else placed
+        """Take in new rows; their hashes, too, unless repeated ones were looked for among them (see `entering`)."""
         if enter or placed is None:
-            self._fresh_keys.append((hashes.key, (hashes.check >> np.uint64(56)).astype(np.uint8)))
-        self._fresh.append(hashes.row)
+            hashes = self._placed(rows) if placed is None else placed
+            self._fresh.append((hashes.key, (hashes.check >> np.uint64(56)).astype(np.uint8), hashes.row))
+        else:
+            self._entered += rows.height
         self._held.append(rows.select(self._feed.key))
         if sum(frame.height for frame in self._held) >= _SEGMENT:
             self._write_held()
 
     def _enter_fresh(self) -> None:
-        if not self._fresh:
-            return
-        if self._fresh_keys:
-            keys, checks = (np.concatenate(parts) for parts in zip(*self._fresh_keys, strict=True))
+        if self._entered:
+            self._keys, self._row = self._seen.taken()
+            self._seen, self._entered = Seen(), 0
+        if self._fresh:
+            keys, checks, rows = (np.concatenate(parts) for parts in zip(*self._fresh, strict=True))
+            self._fresh = []
             self._keys.enter_new(keys, checks)
-        else:
-            self._keys = self._seen.keys()
-        self._row = np.concatenate((self._row, *self._fresh))
-        self._fresh_keys, self._fresh, self._seen = [], [], Seen()
+            before = len(self._row)
+            self._row.resize(before + len(rows), refcheck=False)  # in its place: there may be very many
+            self._row[before:] = rows
         if len(self._keys) != len(self._row):
             raise AssertionError(f"{len(self._keys)} keys are listed, of {len(self._row)} rows")
 

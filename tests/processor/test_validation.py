@@ -202,7 +202,9 @@ def test_keys_seen_are_found_again_like_in_a_dictionary(seed: int, most: int, be
             assert (lines[at] if found is None else found.first[at]) == first[0]
     if isinstance(seen, Seen):
         came = np.array(list(known), dtype=np.uint64)
-        assert seen.keys().find(came, came).tolist() == list(range(len(came)))
+        table, hashes = seen.taken()
+        assert table.find(came, came).tolist() == list(range(len(came)))
+        assert hashes.tolist() == [row for _, row in known.values()]
 
 
 @pytest.mark.parametrize("part", [1, 64])

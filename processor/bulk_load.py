@@ -35,6 +35,8 @@ BUSY_MILLISECONDS = 30_000
 """How long a batch waits for another writer."""
 _KEEP_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
 """glibc: batches of equal size take the same memory again, or each costs thousands of page faults."""
+_PACKED_AT_ONCE: Final = 8192
+"""Rows: for so few the same memory is taken again, while each whole batch would cost thousands of page faults."""
 _WAITING: Final = 4
 """Batches that wait to be written before reading has to wait."""
 
@@ -116,14 +118,17 @@ class BulkLoad:
         assert out is not None
         try:
             out.write(json.dumps(self._order).encode() + b"\n")
-            packed = io.BytesIO()  # one for all batches: new memory for each costs thousands of page faults
+            packed = io.BytesIO()
             while (batch := self._batches.get()) is not None:
                 name, rows = batch
-                packed.seek(0)
-                rows.write_ipc_stream(packed)
-                out.write(bulk_writer.HEAD.pack(self._number[name], packed.tell()))
-                with packed.getbuffer() as content, content[: packed.tell()] as written:
-                    out.write(written)
+                left = rows.height
+                for part in rows.iter_slices(_PACKED_AT_ONCE):
+                    left -= part.height
+                    packed.seek(0)
+                    part.write_ipc_stream(packed)
+                    out.write(bulk_writer.HEAD.pack(self._number[name], packed.tell(), not left))
+                    with packed.getbuffer() as content, content[: packed.tell()] as written:
+                        out.write(written)
             out.close()
         except Exception as error:  # noqa: BLE001 - told to whoever adds the next batch
             self._failed = error

@@ -1,8 +1,8 @@
 """The other process of a bulk load: takes Arrow batches from its standard input and inserts them into SQLite.
 
 It imports little, so that it starts quickly: ADBC's own classes, since its DB-API brings pyarrow and what that finds.
-Input: a line of JSON (see BulkLoad), then for each batch a head, which insert it is for and how long it is, and an
-Arrow IPC stream. Output: one line that says how it went.
+Input: a line of JSON (see BulkLoad), then for each batch its parts: a head, which insert it is for, how long the part
+is and whether it is the batch's last, and an Arrow IPC stream. Output: one line that says how it went.
 """
 
 import contextlib
@@ -18,8 +18,8 @@ import adbc_driver_sqlite
 import polars as pl
 from adbc_driver_manager import AdbcConnection, AdbcStatement
 
-HEAD: Final = struct.Struct("!HQ")
-"""Before each batch: the number of its insert, and its length in bytes."""
+HEAD: Final = struct.Struct("!HQ?")
+"""Before each part of a batch: the number of its insert, its length in bytes, whether it is the last."""
 _PAUSE: Final = 0.005
 """Seconds between two transactions, in which others get their turn."""
 _CHECKPOINT_PAGES: Final = 16_000
@@ -38,15 +38,19 @@ def main(orders: IO[bytes], answers: IO[bytes]) -> int:
     try:
         with _connected(order["database"], order["busy_milliseconds"]) as database:
             inserts = [_Insert(database, **insert) for insert in order["inserts"]]
+            parts: list[pl.DataFrame] = []
             while head := orders.read(HEAD.size):
                 if len(head) < HEAD.size:
                     return 1  # whoever sends has died
-                number, size = HEAD.unpack(head)
+                number, size, last = HEAD.unpack(head)
                 packed = orders.read(size)
                 if len(packed) < size:
                     return 1
-                _insert_batch(database, order["ours"], inserts[number], pl.read_ipc_stream(io.BytesIO(packed)))
-                time.sleep(_PAUSE)
+                parts.append(pl.read_ipc_stream(io.BytesIO(packed)))
+                if last:
+                    _insert_batch(database, order["ours"], inserts[number], pl.concat(parts))
+                    parts = []
+                    time.sleep(_PAUSE)
     except NotOurs:
         answer = b"taken over"
     except Exception as error:  # noqa: BLE001 - its text may hold a row's values: only its kind is told

@@ -116,6 +116,7 @@ class BulkLoad:
     def _write(self) -> None:
         out = self._process.stdin
         assert out is not None
+        ended = False
         try:
             out.write(json.dumps(self._order).encode() + b"\n")
             packed = io.BytesIO()
@@ -129,11 +130,12 @@ class BulkLoad:
                     out.write(bulk_writer.HEAD.pack(self._number[name], packed.tell(), not left))
                     with packed.getbuffer() as content, content[: packed.tell()] as written:
                         out.write(written)
+            ended = True
             out.close()
         except Exception as error:  # noqa: BLE001 - told to whoever adds the next batch
             self._failed = error
-            while self._batches.get() is not None:
-                pass
+            while not ended:  # what is closed may fail, too: nothing comes after the end
+                ended = self._batches.get() is None
 
     def _fail(self, told: str) -> NoReturn:
         self._process.wait()

@@ -324,6 +324,22 @@ def test_a_load_that_cannot_write_says_of_which_kind_the_error_is_and_no_value(
         load.finish()
 
 
+def test_a_load_of_nothing_ends_also_if_its_process_is_gone_first(zone: Zone) -> None:
+    """As of a file that is rejected before its first row: the end could no longer be told to anybody."""
+    zone.expect("enrollments", "full")
+    run_id = zone.land("enrollments.csv", file_of(10))
+    source_id = begin(zone, run_id)
+    for _ in range(5):
+        with load_of(zone, run_id, source_id) as load:
+            load._process.kill()
+            load._process.wait()
+    with load_of(zone, run_id, source_id) as load, pytest.raises(LoadFailed):
+        load._process.kill()
+        load._process.wait()
+        load.finish()
+    assert zone.rows("enrollments") == []
+
+
 def test_a_load_waits_for_another_writer_and_then_says_that_it_was_kept_waiting(
     zone: Zone, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,3 +81,7 @@ clean:
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+.PHONY: screenshots
+screenshots: .venv/.installed ## docs/images: the console's pages (needs Debian's chromium)
+	$(BIN)/python tests/console/screenshots.py

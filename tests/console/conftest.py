@@ -1,9 +1,11 @@
 """The real console as a process of its own, beside the real front door and processor, and people who have signed in."""
 
 import dataclasses
+import io
 import itertools
 import re
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,6 +133,38 @@ def signed_in(desk: Desk, console_url: str, make_person: MakePerson) -> Callable
 def stranger(console_url: str) -> Visitor:
     """Somebody who has not signed in."""
     return Visitor(console_url)
+
+
+@pytest.fixture(scope="session")
+def workbook() -> Callable[[list[list[str]]], bytes]:
+    """Makes a workbook as programs write it."""
+
+    def make(rows: list[list[str]]) -> bytes:
+        """Rows of text, as a workbook."""
+        namespace = "http://schemas.openxmlformats.org"
+        lines = ("".join(f'<c t="inlineStr"><is><t>{value}</t></is></c>' for value in row) for row in rows)
+        cells = "".join(f"<row>{line}</row>" for line in lines)
+        office = f"{namespace}/officeDocument/2006/relationships"
+        parts = {
+            "[Content_Types].xml": f'<Types xmlns="{namespace}/package/2006/content-types">'
+            '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+            '<Default Extension="xml" ContentType="application/xml"/></Types>',
+            "_rels/.rels": f'<Relationships xmlns="{namespace}/package/2006/relationships">'
+            f'<Relationship Id="b" Type="{office}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+            "xl/workbook.xml": f'<workbook xmlns="{namespace}/spreadsheetml/2006/main" xmlns:r="{office}">'
+            '<sheets><sheet name="Sheet1" sheetId="1" r:id="r1"/></sheets></workbook>',
+            "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{namespace}/package/2006/relationships">'
+            f'<Relationship Id="r1" Type="{office}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
+            "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{namespace}/spreadsheetml/2006/main">'
+            f"<sheetData>{cells}</sheetData></worksheet>",
+        }
+        made = io.BytesIO()
+        with zipfile.ZipFile(made, "w") as archive:
+            for name, content in parts.items():
+                archive.writestr(name, content)
+        return made.getvalue()
+
+    return make
 
 
 # A browser with a window that nobody sees

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from console.access import NotAllowed, NotFound, NotSignedIn, principal_of
+from console.api.app import PREFIX, build_api
 from console.browser import ForeignForm, address_of, page_of
 from console.desk import STATIC, Desk
 from console.guard import Guard
@@ -88,6 +89,7 @@ def build_app(here: Installation) -> FastAPI:
     app.mount("/static", _Kept(directory=STATIC), name="static")
     for module in _PAGES:
         app.include_router(module.pages(), include_in_schema=False)
+    app.mount(PREFIX, build_api(desk), name="api")
     _Answers(desk).mount(app)
     app.add_middleware(Guard, settings=desk.settings, unbounded=_takes_uploads)
     return app

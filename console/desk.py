@@ -20,6 +20,7 @@ from console.secret import Secret
 from console.sending import Sending
 from console.sessions import Sessions
 from console.sign_in import SignIn
+from console.tokens import Tokens
 from console.users import Users
 from keys.store import Keys
 from landingzone import __version__
@@ -104,6 +105,11 @@ class Desk:
     def sending(self) -> Sending:
         """Files that are sent by hand."""
         return Sending(self.here)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """What programs show."""
+        return Tokens(self.here.db)
 
     @cached_property
     def archive(self) -> Archive:

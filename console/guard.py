@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 from fastapi import Request
 from starlette.datastructures import MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from console.api import problem
+from console.api.problem import Code
 from console.browser import address_of, is_secure
 from landingzone.address import network_of
 from landingzone.settings import ConsoleSettings
@@ -27,6 +29,7 @@ HEADERS = {
 }
 TRANSPORT = "max-age=31536000; includeSubDomains"
 NO_STORE = "no-store"
+_API = "/api/"
 _MINUTE = 60.0
 _MOST_ADDRESSES = 10_000
 MOST_FORM_BYTES = 1 << 20
@@ -70,11 +73,13 @@ class Guard:
             await self._app(scope, receive, bound)
             return
         if not self._may_ask(network_of(address_of(request, self._settings))):
-            told = PlainTextResponse("Too many requests from here. Wait a minute.", 429, {"retry-after": "60"})
+            told = _told(path, Code.TOO_MANY_REQUESTS, "Too many requests from here. Wait a minute.")
+            told.headers["retry-after"] = "60"
             await told(scope, receive, bound)
             return
         if _length(request) > MOST_FORM_BYTES or "transfer-encoding" in request.headers:
-            told = PlainTextResponse("This is more than a form may hold.", 413, {"connection": "close"})
+            told = _told(path, Code.TOO_LARGE, "This is more than a form may hold.")
+            told.headers["connection"] = "close"
             await told(scope, receive, bound)
             return
         await self._app(scope, receive, bound)
@@ -89,6 +94,13 @@ class Guard:
             return False
         times.append(present)
         return True
+
+
+def _told(path: str, code: Code, message: str) -> Response:
+    """An answer for a program, or for a person."""
+    if path.startswith(_API):
+        return problem.answer(code, message)
+    return PlainTextResponse(message, problem.STATUS[code])
 
 
 def _length(request: Request) -> int:

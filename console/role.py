@@ -29,6 +29,7 @@ class Principal:
         account: whose staff a district's user is; None for the others.
         session: the digest of the session; empty where a token speaks for the user.
         csrf: what a form of this session has to bring along; empty for a token.
+        token: the number of the token that speaks for the user; None for a session.
     """
 
     user_id: int
@@ -38,11 +39,12 @@ class Principal:
     account: str | None
     session: str = ""
     csrf: str = ""
+    token: int | None = None
 
     @property
     def actor(self) -> str:
         """What the audit trail calls this person."""
-        return f"{self.name} (console)"
+        return f"{self.name} (console)" if self.token is None else f"{self.name} (token {self.token})"
 
     @property
     def shown(self) -> str:

@@ -1,20 +1,19 @@
 """One run as its page shows it: the receipt, the steps with their times, the other attempts, what it changed."""
 
 import re
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from queue import Queue as Pipe
 from typing import Any
 
 import sqlalchemy as sa
 
+from landingzone import audit
+from landingzone.db import Database
 from landingzone.errors import LandingZoneError
 from landingzone.feed import Catalogue
-from landingzone.landing import Landing
 from landingzone.tables import runs as table
-from processor import kept_changes, receipt, reverting
+from processor import codes, guards, integrity, kept_changes, receipt, reverting
 from processor import run as runs
 from processor.archive import Archive, ArchiveAway
 from processor.archive_cipher import IdentityMissing
@@ -25,7 +24,7 @@ from processor.run import Run, RunError, State
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?P<attempt>:[1-9][0-9]{0,5})?")
 _EXAMPLES = 5
 _PIECE = 1 << 16
-_PIECES_AHEAD = 8
+_SAID = ("warnings", "tolerated")
 _STEPS = {
     State.CLAIMED.value: "Taken out of the inbox",
     State.RECOGNISED.value: "Recognised",
@@ -101,10 +100,27 @@ def sight_of(tx: sa.Connection, archive: Archive, catalogue: Catalogue, run: Run
     ]
     told = receipt.body(run) if run.outcome is not None else None
     if told is not None and not with_rows:
-        told = {**told, "rejects": [{**one, "value": None} for one in told["rejects"]]}
+        told = without_rows(told)
     changed, why_not = _changed(archive, catalogue, run, with_rows=with_rows)
     newest = attempts[-1][0] == run.id
     return RunSight(run, told, _steps(run), attempts, newest, changed, why_not, _undoes(tx, run) if newest else [])
+
+
+def without_rows(told: dict[str, Any]) -> dict[str, Any]:
+    """A receipt without anything that stood in the file: sentences may give examples, too."""
+    plain = {each.code: each.doc for each in codes.ALL} | guards.CODES | integrity.CODES
+    return {
+        **told,
+        "rejects": [{**one, "value": None} for one in told["rejects"]],
+        **{name: [{**one, "message": plain.get(one["code"], "")} for one in told[name]] for name in _SAID},
+        "hold": hold_without_rows(told["hold"]),
+        "message": receipt.SENTENCES[Outcome(told["outcome"])],
+    }
+
+
+def hold_without_rows(hold: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Why a run is held, without examples."""
+    return hold and {**hold, "message": guards.CODES.get(hold["code"], "")}
 
 
 def _steps(run: Run) -> list[Step]:
@@ -165,20 +181,12 @@ def get(tx: sa.Connection, run_id: str) -> Run | None:
 # Downloads
 
 
-def original(archive: Archive, landing: Landing) -> Iterator[bytes]:
-    """The file as it arrived, piece by piece. Raises NotKept, IdentityMissing, ArchiveAway before the first piece."""
-    pipe: Pipe[bytes | BaseException | None] = Pipe(_PIECES_AHEAD)
-    gone = threading.Event()
+def original(tx: sa.Connection, archive: Archive, run: Run) -> Iterator[bytes]:
+    """The file as it arrived, piece by piece, proven by its hash before the last one is given.
 
-    def copy() -> None:
-        try:
-            archive.copy_out(landing, _Writer(pipe, gone))  # type: ignore[arg-type]
-        except BaseException as error:  # noqa: BLE001 - raised where the pieces are wanted
-            pipe.put(error)
-        else:
-            pipe.put(None)
-
-    return _begun(_pieces(pipe, gone, threading.Thread(target=copy, name="download", daemon=True)))
+    Raises NotKept, IdentityMissing, ArchiveAway before the first piece.
+    """
+    return _begun(archive.stream(run.landing, sha256=runs.hash_of(tx, run.landing_id)))
 
 
 def rejects(archive: Archive, run: Run) -> Iterator[bytes]:
@@ -195,23 +203,6 @@ def rejects(archive: Archive, run: Run) -> Iterator[bytes]:
     return _begun(read())
 
 
-def _pieces(
-    pipe: "Pipe[bytes | BaseException | None]", gone: threading.Event, thread: threading.Thread
-) -> Iterator[bytes]:
-    thread.start()
-    try:
-        while (piece := pipe.get()) is not None:
-            if isinstance(piece, BaseException):
-                raise piece
-            yield piece
-    finally:
-        gone.set()
-        while thread.is_alive():
-            while not pipe.empty():
-                pipe.get()
-            thread.join(0.05)
-
-
 def _begun(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """The same, begun: what goes wrong at the start goes wrong before anything is answered."""
     try:
@@ -226,18 +217,7 @@ def _begun(pieces: Iterator[bytes]) -> Iterator[bytes]:
     return whole()
 
 
-class _Gone(Exception):
-    """Nobody reads any more."""
-
-
-class _Writer:
-    """Where the archive writes to: pieces that are large enough to be sent."""
-
-    def __init__(self, pipe: "Pipe[bytes | BaseException | None]", gone: threading.Event) -> None:
-        self._pipe, self._gone = pipe, gone
-
-    def write(self, piece: bytes) -> int:
-        if self._gone.is_set():
-            raise _Gone
-        self._pipe.put(bytes(piece))
-        return len(piece)
+def note_download(db: Database, run: Run, what: str, *, actor: str) -> None:
+    """Who takes people's data out of here is written down."""
+    with audit.changing(db) as tx:
+        audit.record(tx, actor=actor, action="run.downloaded", account=run.account, run=run.id, what=what)

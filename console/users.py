@@ -17,7 +17,7 @@ from landingzone.db import Database
 from landingzone.errors import LandingZoneError
 from landingzone.tables import accounts, invitations, users, web_sessions
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._+@-]{1,253}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._+@-]{1,199}")
 _MOST_OF_A_NAME = 100
 
 
@@ -95,7 +95,7 @@ class Users:
         """A new user, who cannot sign in yet: see `invite`. Raises UserError with what to do."""
         name = name.strip().lower()
         if not _NAME.fullmatch(name):
-            raise UserError("A user's name is 2 to 254 letters, digits and ._+@- ; best the e-mail address.")
+            raise UserError("A user's name is 2 to 200 letters, digits and ._+@- ; best the e-mail address.")
         if (role is Role.DISTRICT) != (account is not None):
             raise UserError("A district's user belongs to an account, and the other roles belong to none.")
         full_name = " ".join(full_name.split())

@@ -29,14 +29,14 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Say what is wrong with this installation, or with one account, and what to do. Exits 1 if there is a problem."""
-    from landingzone.doctor import examination
+    from landingzone.doctor import account_facts, examination
 
     here = installation(context)
     if account is None:
         findings = examine(examination.checks(here, thorough=thorough))
         told: dict[str, Any] = {}
     else:
-        facts = examination.facts_of(here, account)
+        facts = account_facts.facts_of(here, account)
         findings, told = diagnose(facts), _told(facts)
     bad = worst(findings) is Severity.PROBLEM
     if as_json:

@@ -164,6 +164,32 @@ class Archive:
         self._unpack(kept, hashed)
         return hashed.sha256.hexdigest(), hashed.bytes
 
+    def stream(self, landing: Landing, *, sha256: str | None) -> Iterator[bytes]:
+        """The file as it arrived, piece by piece, in bounded memory; proven by its hash before the last piece is given.
+
+        Raises FileNotFoundError if the archive has none, DamagedCopy if it is not what was hashed (None: it never was),
+        and what `restore` raises. All of it is raised by the first `next` where the beginning tells.
+        """
+        reading, writing = os.pipe()
+        with ThreadPoolExecutor(1, thread_name_prefix="unpack") as thread, os.fdopen(reading, "rb") as pieces:
+            unpacked = thread.submit(self._copy_into, writing, landing)
+            try:
+                before = b""
+                while piece := pieces.read(1 << 18):
+                    if before:
+                        yield before
+                    before = piece
+                found, _ = unpacked.result()
+                if sha256 is not None and found != sha256:
+                    raise DamagedCopy
+                yield before
+            finally:
+                pieces.close()  # who unpacks for nobody ends with a broken pipe
+
+    def _copy_into(self, descriptor: int, landing: Landing) -> tuple[str, int]:
+        with os.fdopen(descriptor, "wb") as to:
+            return self.copy_out(landing, to)
+
     @contextlib.contextmanager
     def files(self, landing: Landing, beginning: str) -> Iterator[list[Path]]:
         """The kept files of a landing whose names begin so, as they were given, sorted; only within the block.

@@ -20,7 +20,7 @@ from processor.run import Run
 
 _LANDED = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
-_SENTENCES = {
+SENTENCES = {
     Outcome.IMPORTED: "Imported. Every row was taken.",
     Outcome.IMPORTED_WITH_REJECTS: (
         "Imported, but some rows were rejected. What was known of them before stays as it was. "
@@ -38,6 +38,7 @@ _SENTENCES = {
         "The file is kept and will be tried again; you need not send it again."
     ),
 }
+"""What a receipt says of each outcome."""
 
 
 def repeat(last: Run, report: Report) -> bool:
@@ -136,7 +137,7 @@ def compose(
         "warnings": report["warnings"],
         "tolerated": report["tolerated"],
         "hold": report["hold"],
-        "message": " ".join(part for part in (_SENTENCES[outcome], report["reason"]) if part),
+        "message": " ".join(part for part in (SENTENCES[outcome], report["reason"]) if part),
     }
 
 

@@ -112,6 +112,27 @@ def recipients(
     return _stream(tx, _query(tx, catalogue, account_id, audience).order_by("student_id", "contact_id"))
 
 
+def some(
+    tx: sa.Connection,
+    catalogue: Catalogue,
+    account_id: int,
+    audience: Audience | StaffAudience,
+    *,
+    behind: tuple[str, str] | None,
+    limit: int,
+) -> list[Recipient]:
+    """At most so many contacts of an audience, by student: those behind a student's id and a contact's id.
+
+    Raises UnknownUser.
+    """
+    found = _query(tx, catalogue, account_id, audience).subquery()
+    place = (found.c.student_id, found.c.contact_id)
+    query = sa.select(found).order_by(*place).limit(limit)
+    if behind is not None:
+        query = query.where(sa.tuple_(*place) > sa.tuple_(*map(sa.literal, behind)))
+    return [Recipient(*row) for row in tx.execute(query)]
+
+
 def phone_numbers(
     tx: sa.Connection, catalogue: Catalogue, account_id: int, audience: Audience | StaffAudience
 ) -> Iterator[PhoneNumber]:

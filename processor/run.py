@@ -225,10 +225,20 @@ def hash_of(tx: sa.Connection, landing_id: str) -> str | None:
 
 
 def newest(
-    tx: sa.Connection, *, account: str | None = None, states: tuple[str, ...] = (), limit: int = 50
+    tx: sa.Connection,
+    *,
+    account: str | None = None,
+    states: tuple[str, ...] = (),
+    before: int | None = None,
+    limit: int = 50,
 ) -> list[Run]:
-    """The newest runs first; with `states` (states or outcomes) only each file's newest attempt, if it is in one."""
+    """The newest runs first; with `states` (states or outcomes) only each file's newest attempt, if it is in one.
+
+    With `before` only those whose serial is less.
+    """
     query = _QUERY.order_by(runs.c.serial.desc()).limit(limit)
+    if before is not None:
+        query = query.where(runs.c.serial < before)
     if account is not None:
         query = query.where(accounts.c.name == account)
     if states:
@@ -253,6 +263,12 @@ def of_landings(tx: sa.Connection, landing_ids: Collection[str]) -> list[Run]:
     """Every attempt of some landings, in order of landing and attempt."""
     query = _QUERY.where(runs.c.landing_id.in_(landing_ids)).order_by(runs.c.landing_id, runs.c.attempt)
     return [_run(row) for row in tx.execute(query)]
+
+
+def under_way(tx: sa.Connection) -> dict[State, int]:
+    """How many runs have no receipt yet, by state."""
+    query = sa.select(runs.c.state, sa.func.count()).where(runs.c.state != State.RECEIPTED.value)
+    return {State(state): count for state, count in tx.execute(query.group_by(runs.c.state))}
 
 
 def unfinished(tx: sa.Connection) -> list[Run]:

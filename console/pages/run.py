@@ -11,7 +11,6 @@ from console.access import NotFound, Operator, Staff, TheDesk
 from console.desk import Desk
 from console.role import Principal
 from console.run_sight import RunSight, sight_of
-from landingzone import audit
 from landingzone.errors import LandingZoneError
 from processor import guards, kept_changes, requests
 from processor.outcome import Outcome
@@ -91,8 +90,9 @@ def rows(
 def file(desk: TheDesk, who: Operator, run: str) -> Response:
     """The file as it arrived."""
     found = _run(desk, run)
-    pieces = run_sight.original(desk.archive, found.landing)
-    _note_download(desk, who, found, "file")
+    with desk.here.db.read() as tx:
+        pieces = run_sight.original(tx, desk.archive, found)
+    run_sight.note_download(desk.here.db, found, "file", actor=who.actor)
     return StreamingResponse(pieces, media_type="application/octet-stream", headers=_attached(found.file))
 
 
@@ -100,7 +100,7 @@ def rejects(desk: TheDesk, who: Operator, run: str) -> Response:
     """The rows that were rejected."""
     found = _run(desk, run)
     pieces = run_sight.rejects(desk.archive, found)
-    _note_download(desk, who, found, "rejects")
+    run_sight.note_download(desk.here.db, found, "rejects", actor=who.actor)
     return StreamingResponse(pieces, media_type="text/csv", headers=_attached(f"{found.file}.rejects.csv"))
 
 
@@ -147,12 +147,6 @@ def _page(
     with desk.here.db.read() as tx:
         sight: RunSight = sight_of(tx, desk.archive, desk.here.catalogue, run, with_rows=who.may_see_rows)
     return desk.page(request, "run.html", who, status=status, sight=sight, run=run, codes=guards.CODES, refused=refused)
-
-
-def _note_download(desk: Desk, who: Principal, run: Run, what: str) -> None:
-    """Who takes people's data out of here is written down."""
-    with audit.changing(desk.here.db) as tx:
-        audit.record(tx, actor=who.actor, action="run.downloaded", account=run.account, run=run.id, what=what)
 
 
 def _attached(name: str) -> dict[str, str]:

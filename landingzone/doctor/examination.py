@@ -1,7 +1,6 @@
 """The examination: gathers what the parts know, for the doctor to judge. Imports them all, as landingzone.cli does."""
 
 import stat
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -9,26 +8,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from keys.store import Keys
-from landingzone import login_attempt, penalty
-from landingzone.address import network_of
 from landingzone.clock import iso, now
 from landingzone.command import Installation
 from landingzone.doctor import service_checks, zone_checks
-from landingzone.doctor.account import Facts, Incomplete, KnownKey, PastRun, Source, fingerprints
 from landingzone.doctor.finding import Check, Finding, Severity
 from landingzone.host_key_files import FOLDER
-from landingzone.landing import moment_of
-from landingzone.source import is_temporary
 from landingzone.tables import landings
-from landingzone.zone import Mark, Upload, WebUpload
 from processor import run as runs
 from processor.outcome import Outcome
-from processor.run import Run
 from sftpd.host_key import HostKeyError, load_host_keys
 
 STUCK_AFTER = timedelta(minutes=15)
 EXPIRES_SOON = timedelta(days=30)
-_LOOKED_BACK = 50
 
 
 # The installation
@@ -136,99 +127,3 @@ def _keys(here: Installation) -> Iterator[Finding]:
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004 - enough to begin with
     return ", ".join(names[:3]) + more
-
-
-# One account
-
-
-def facts_of(here: Installation, account: str) -> Facts:
-    """All that is known of an account."""
-    found = here.accounts.find(account)
-    names = [one.name for one in here.accounts.all()]
-    if found is None:
-        return Facts(account, known=False, other_accounts=names)
-    at = now()
-    keys = Keys(here.db).of(account)
-    addresses = {key.last_used_from for key in keys if key.last_used_from}
-    attempts = login_attempt.recent(here.db, account)
-    attempts = login_attempt.recent(here.db, account, addresses=addresses | {one.address for one in attempts})
-    offered = fingerprints(attempts)
-    opens: dict[str, list[str]] = {}
-    for key in Keys(here.db).of():
-        if key.fingerprint in offered and key.closed(at) is None:
-            opens.setdefault(key.fingerprint, []).append(key.account)
-    with here.db.read() as tx:
-        past = runs.newest(tx, account=account, limit=_LOOKED_BACK)
-    newest = list({run.landing_id: run for run in sorted(past, key=lambda run: (run.landing_id, run.attempt))}.values())
-    newest.sort(key=lambda run: run.landing_id, reverse=True)
-    return Facts(
-        account,
-        known=True,
-        enabled=found.enabled,
-        other_accounts=names,
-        attempts=attempts,
-        keys=[
-            KnownKey(
-                key.id,
-                key.label,
-                key.fingerprint,
-                key.algorithm,
-                key.state(at),
-                key.closed(at) is None,
-                key.networks,
-                key.expires_at,
-                key.last_used_at,
-                key.last_used_from,
-                key.last_used_client,
-            )
-            for key in keys
-        ],
-        key_opens=opens,
-        penalties=_penalties(here, account, {one.address for one in attempts}),
-        sources=[_source(one.name, one.pattern, one.feed, one.due, newest) for one in here.sources.of(account)],
-        runs=[_past(run) for run in newest],
-        waiting=[landing.name for landing in here.zone.waiting(account)],
-        incomplete=list(_incomplete(here, account)),
-        resume_hours=here.settings.door.resume_hours,
-    )
-
-
-def _penalties(here: Installation, account: str, addresses: set[str]) -> list[tuple[str, str]]:
-    networks, present = {network_of(address) for address in addresses}, iso(now())
-    return [
-        (one.address, one.until)
-        for one in penalty.listing(here.db)
-        if one.until
-        and one.until > present
-        and (one.account == account or (not one.account and one.address in networks))
-    ]
-
-
-def _source(name: str, pattern: str, feed: str, due: str, newest: list[Run]) -> Source:
-    last = next((run for run in newest if run.source is not None and run.source == name), None)
-    return Source(
-        name,
-        pattern,
-        feed,
-        due,
-        last.outcome.value if last and last.outcome else None,
-        iso(last.landing.landed_at) if last else None,
-    )
-
-
-def _past(run: Run) -> PastRun:
-    report = run.report or {}
-    why = (report.get("hold") or {}).get("message") or report.get("reason") or ""
-    outcome = run.outcome.value if run.outcome else None
-    return PastRun(run.id, run.file, run.source, outcome, run.state.value, iso(moment_of(run.landing_id)), why)
-
-
-def _incomplete(here: Installation, account: str) -> Iterator[Incomplete]:
-    arriving: list[Upload | WebUpload] = [*here.zone.uploads(account), *here.zone.web_uploads(account)]
-    for upload in arriving:
-        try:
-            info = here.zone.upload_path(upload).lstat()
-        except FileNotFoundError:  # it has landed, or was discarded, meanwhile
-            continue
-        closed = isinstance(upload, Upload) and Mark.CLOSED in upload.marks
-        yield Incomplete(upload.name, info.st_size, time.time() - info.st_mtime, closed, is_temporary(upload.name))

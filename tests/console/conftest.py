@@ -3,11 +3,14 @@
 import dataclasses
 import io
 import itertools
+import os
 import re
 import shutil
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,10 @@ import pytest
 
 from console.desk import Desk
 from console.role import Role
+from landingzone import landing_record
 from landingzone.command import Installation
+from landingzone.landing import Landing
+from processor import run as runs
 
 PASSWORD = "correct horse battery staple"
 _numbers = itertools.count(1)
@@ -224,3 +230,98 @@ def open_page(_chromium: Any, desk: Desk, console_url: str, make_person: MakePer
     for context in contexts:
         context.close()
     assert [one for one in complaints if "the server responded with a status of" not in one] == []
+
+
+# Files, and the HTTP API
+
+LAND_SECONDS = 60.0
+
+
+@dataclass
+class Caller:
+    """A program that shows a token to the HTTP API."""
+
+    url: str
+    secret: str = ""
+    http: httpx2.Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        shown = {"authorization": f"Bearer {self.secret}"} if self.secret else {}
+        self.http = httpx2.Client(base_url=f"{self.url}/api/v1", timeout=60, headers=shown)
+
+    def get(self, path: str, **parameters: Any) -> httpx2.Response:
+        """Ask."""
+        return self.http.get(path, params=parameters)
+
+    def post(self, path: str, **body: Any) -> httpx2.Response:
+        """Change something."""
+        return self.http.post(path, json=body)
+
+    def put(self, path: str, **body: Any) -> httpx2.Response:
+        """Set something."""
+        return self.http.put(path, json=body)
+
+
+def land(here: Installation, account: str, name: str, content: str) -> Landing:
+    """A file lands, the way the front door does it."""
+    upload, descriptor = here.zone.begin_upload(account, name)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content.encode())
+    landing = here.zone.new_landing(account, name)
+    with here.db.write() as tx:
+        landing_record.note(tx, landing)
+    here.zone.land(upload, landing)
+    return landing
+
+
+def ended(here: Installation, landing: Landing, *, attempt: int = 1) -> Any:
+    """An attempt of a landing, once it has its receipt."""
+    until = time.monotonic() + LAND_SECONDS
+    while time.monotonic() < until:
+        with here.db.read() as tx:
+            run = runs.find(tx, f"{landing.id}:{attempt}")
+        if run is not None and run.state is runs.State.RECEIPTED:
+            return run
+        time.sleep(0.05)
+    pytest.fail(f"run {landing.id}:{attempt} has not ended")
+
+
+@pytest.fixture(scope="session")
+def take_in() -> Callable[..., Any]:
+    """Lets a file land in a zone and gives its run, once it has its receipt."""
+
+    def taken(here: Installation, account: str, name: str, content: str) -> Any:
+        return ended(here, land(here, account, name, content))
+
+    return taken
+
+
+@pytest.fixture
+def send(here: Installation, take_in: Callable[..., Any]) -> Callable[..., Any]:
+    """The same in the zone of this test."""
+    return partial(take_in, here)
+
+
+@pytest.fixture
+def end(here: Installation) -> Callable[..., Any]:
+    """Gives an attempt of a landing, once it has its receipt."""
+
+    def done(landing: Landing, *, attempt: int) -> Any:
+        return ended(here, landing, attempt=attempt)
+
+    return done
+
+
+MakeCaller = Callable[..., Caller]
+
+
+@pytest.fixture
+def call(desk: Desk, console_url: str, make_person: MakePerson) -> MakeCaller:
+    """Makes a caller that speaks for a new user of a role."""
+
+    def make(role: Role = Role.OPERATOR, *, account: str | None = None) -> Caller:
+        person = make_person(role, account=account)
+        made = desk.tokens.add_for_user(person.name, label="test", actor="test")
+        return Caller(console_url, made.secret)
+
+    return make

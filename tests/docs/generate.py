@@ -1,5 +1,5 @@
 """Generates docs/reference from what the code declares: feeds, settings, commands, codes, outcomes and states, metrics,
-and the same of the upload utility.
+the HTTP API, and the same of the upload utility.
 
 `make docs` runs it. The output depends on nothing but the code: fixed width, no colours, defaults as declared.
 It stands among the tests because it needs every part, which no part may import (the arrows of the design).
@@ -19,7 +19,11 @@ import typer.main
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from console.api import problem
+from console.api.app import build_api
+from console.desk import Desk
 from landingzone.cli import app
+from landingzone.command import Installation
 from landingzone.feed import Feed, Field, load_catalogue
 from landingzone.metrics import METRICS
 from landingzone.settings import ENV_PREFIX, Settings
@@ -38,6 +42,7 @@ _MADE = "<!-- Made by `make docs` from the code. Change the declaration there, n
 def pages() -> dict[str, str]:
     """Every page of docs/reference: file name -> text."""
     made = {
+        "api.md": api_page(),
         "feeds.md": feeds_page(),
         "settings.md": settings_page(),
         "commands.md": commands_page(),
@@ -47,6 +52,54 @@ def pages() -> dict[str, str]:
         "upload.md": upload_page(),
     }
     return {name: "\n".join([_MADE, "", *lines]).rstrip() + "\n" for name, lines in made.items()}
+
+
+# The HTTP API
+
+
+def api_page() -> Iterator[str]:
+    """Every call by its group, who may make it, and the problems; the webhooks."""
+    document = api_document()
+    yield from ("# The HTTP API", "", document["info"]["description"].strip(), "")
+    yield "The document itself, with every field, is at `/api/v1/openapi.json` (OpenAPI 3.1)."
+    groups: dict[str, list[tuple[str, ...]]] = {}
+    for path, calls in document["paths"].items():
+        for method, call in calls.items():
+            row = (f"`{method.upper()}`", f"`{path}`", ", ".join(call["x-roles"]), f"{call['summary']}.")
+            groups.setdefault(call["tags"][0], []).append(row)
+    for name, rows in groups.items():
+        yield from ("", f"## {name[0].upper()}{name[1:]}", "")
+        yield from _table(("Method", "Path", "Roles", "What it does"), rows)
+    yield from ("", "## Problems", "")
+    rows_ = ((f"`{code}`", str(problem.STATUS[code]), problem.MEANINGS[code]) for code in problem.Code)
+    yield from _table(("Code", "Status", "Means"), rows_)
+    yield from ("", "## Webhooks", "")
+    yield "What `[notify] webhook_urls` are sent, signed as [Standard Webhooks](https://www.standardwebhooks.com/) say:"
+    yield "`webhook-id`, `webhook-timestamp`, `webhook-signature`. `data` holds `account`, `district`, and:"
+    yield ""
+    schemas = document["components"]["schemas"]
+    told = []
+    for kind, calls in document["webhooks"].items():
+        payload = _schema(schemas, calls["post"]["requestBody"]["content"]["application/json"]["schema"])
+        data = _schema(schemas, payload["properties"]["data"])
+        told.append(
+            (
+                f"`{kind}`",
+                f"{calls['post']['summary']}.",
+                _names(name for name in data["properties"] if name not in {"account", "district"}),
+            )
+        )
+    yield from _table(("Type", "When", "Data"), told)
+
+
+def api_document() -> dict[str, Any]:
+    """The OpenAPI document; nothing of an installation goes into it."""
+    return build_api(Desk(Installation())).openapi()
+
+
+def _schema(schemas: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = schemas[reference["$ref"].rpartition("/")[2]]
+    return found
 
 
 # Feeds
@@ -252,7 +305,7 @@ def runs_page() -> Iterator[str]:
     rows = (
         (
             f"`{outcome}`",
-            receipt._SENTENCES[outcome],
+            receipt.SENTENCES[outcome],
             "yes" if outcome in RETRYABLE else "",
             "yes" if outcome in SUPERSEDABLE else "",
         )

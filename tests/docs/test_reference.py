@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-PAGES = ("codes.md", "commands.md", "feeds.md", "metrics.md", "runs.md", "settings.md", "upload.md")
+PAGES = ("api.md", "codes.md", "commands.md", "feeds.md", "metrics.md", "runs.md", "settings.md", "upload.md")
 
 
 @pytest.mark.parametrize("name", PAGES)

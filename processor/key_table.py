@@ -72,9 +72,11 @@ class KeyTable:
         self._count = stop
         ids = np.argsort(self._slots_of(key), kind="stable") + start
         if stop > self._full * len(self._table):
-            self._grow(stop, also=ids)
-        else:
-            self._enter(ids, np.arange(start, stop), start)
+            many = len(key) > start
+            self._grow(stop, also=ids if many else None)
+            if many:
+                return
+        self._enter(ids, np.arange(start, stop), start)  # few beside what is held: to sort it all takes much memory
 
     def find(self, key: Hashes, check: Hashes) -> Numbers:
         """The number of each key; -1 for those that are not there.

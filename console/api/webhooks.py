@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from console.api.model import Model, Moment
 from landingzone.notices.notice import Kind
@@ -13,6 +13,7 @@ from landingzone.notices.notice import Kind
 class _Of(Model):
     """What every notice says."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
     account: Annotated[str, Field(description="The account's name.")]
     district: Annotated[str, Field(description="What a person calls it; may be empty.")]
 
@@ -71,6 +72,7 @@ class TestData(_Of):
 
 
 class _Told(Model):
+    model_config = ConfigDict(frozen=True, extra="forbid")
     timestamp: Annotated[Moment, Field(description="When it was made; the same at each attempt.")]
 
 

@@ -5,6 +5,7 @@ Pages, the HTTP API and the uploads are walked over as the application has them,
 
 import html
 import itertools
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -98,6 +99,7 @@ class Things:
     feed: str
     broadcast: str
     upload: str
+    draft: str
     receipt: str
     invitation: str
 
@@ -129,6 +131,7 @@ NONE = Things(
     feed="nothing_of_this_name",
     broadcast="nothing-of-this-name",
     upload="00000000-0000-7000-8000-000000000000",
+    draft="00000000-0000-7000-8000-000000000000",
     receipt="00000000-0000-7000-8000-000000000000-students.csv.receipt.json",
     invitation="nothing-of-this-name",
 )
@@ -157,6 +160,11 @@ def other(
     metadata = {"upload-metadata": "filename c3R1ZGVudHMuY3N2"}
     begun = httpx2.post(f"{console_url}{UPLOADS}", headers={**headers, **metadata})
     assert begun.status_code == 201, begun.text
+    drafts = desk.sending.drafts
+    file, descriptor = drafts.begin(name, "students.csv")
+    os.write(descriptor, rows.encode())
+    os.close(descriptor)
+    draft = drafts.keep(file, name="students.csv", size=len(rows), begun_by=person.name, source="")
     return Things(
         account=name,
         run=run.id,
@@ -169,6 +177,7 @@ def other(
         feed="students",
         broadcast="secret-broadcast",
         upload=begun.headers["location"].rpartition("/")[2],
+        draft=draft.id,
         receipt=f"{run.landing_id}-students.csv.receipt.json",
         invitation=desk.users.invite(person.name, hours=1, actor="test"),
     )

@@ -1,5 +1,6 @@
 """The API beside its document: what fits breaks nothing, what does not fit is refused, no answer differs from it."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
@@ -8,16 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import jsonschema_rs
 import pytest
 import schemathesis
-import sqlalchemy as sa
 from schemathesis.engine import from_schema
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
 
 from console.desk import Desk
 from console.role import Role
+from landingzone.clock import iso, now
 from landingzone.command import Installation
+from landingzone.notices import notice, webhook
+from landingzone.notices.notice import Kind, Notice
 from landingzone.tables import tokens
+from processor import arrival_watch, run_notices
+from processor.arrivals import Arrival, Missing, Outlook, Timing
 
 ACCOUNT = "springfield"
 HEADER = "Student ID,First Name,Last Name,Phone,School ID\r\n"
@@ -129,7 +135,7 @@ def test_no_server_error_and_no_answer_outside_the_document(
 
 
 def test_the_document_is_for_everybody_and_says_who_may_what(zone: Zone) -> None:
-    answer = httpx2.get(f"{zone.url}/openapi.json")
+    answer = httpx2.get(f"{zone.url}/openapi.json", timeout=60)
     document = answer.json()
     assert document["openapi"].startswith("3.1")
     calls = [call for path in document["paths"].values() for call in path.values()]
@@ -139,12 +145,36 @@ def test_the_document_is_for_everybody_and_says_who_may_what(zone: Zone) -> None
     assert ACCOUNT not in {part for path in document["paths"] for part in path.split("/")}
 
 
-def test_a_parameter_and_a_token_are_told_to_nobody_who_reads_the_log(zone: Zone) -> None:
+def test_the_log_tells_that_a_token_was_refused_and_not_which(zone: Zone) -> None:
     secret = "lza_" + "x" * 43
-    httpx2.get(f"{zone.url}/runs", headers={"authorization": f"Bearer {secret}"})
+    httpx2.get(f"{zone.url}/runs", headers={"authorization": f"Bearer {secret}"}, timeout=60)
     zone.service.wait_for("api.token_refused", reason="unknown_token", seconds=30)
     assert secret not in "\n".join(zone.service.log_lines())
+
+
+def test_what_webhooks_are_sent_is_in_the_document(zone: Zone, take_in: Any) -> None:
+    take_in(zone.here, ACCOUNT, "nobody-expects.csv", HEADER + ROWS)
+    take_in(zone.here, ACCOUNT, "staff.csv", "Staff ID,Last Name,First Name,Phone,School ID\r\n7,Lee,Bo,12,014\r\n")
+    account = zone.here.accounts.get(ACCOUNT)
     with zone.here.db.read() as tx:
-        kept = tx.execute(sa.select(tokens.c.digest)).scalars().all()
-    assert kept
-    assert all(json.dumps(one).find("lza_") < 0 for one in kept)
+        found = [one.notice for one in run_notices.ended(tx, 0) if one.notice is not None]
+    missing = Missing(ACCOUNT, "absences", now(), ("attendance",), near=True)
+    late = Arrival(ACCOUNT, "staff", "staff", "staff.csv", Timing.LATE, due_at=now(), outcome="held", run=zone.runs[0])
+    seen = Outlook((late,), (missing,), None, now())
+    found += [*arrival_watch._late(account, seen, now()), arrival_watch._broadcast(account, missing)]
+    found += [
+        Notice("many", Kind.MANY, ACCOUNT, "", "UTC", {"of": "run.held", "more_than": notice.MOST_AN_HOUR}),
+        Notice("test", Kind.TEST, "test", "", "UTC", {}),
+    ]
+    assert {Kind.HELD, Kind.REJECTED, Kind.UNRECOGNISED, Kind.LATE, Kind.BROADCAST} < {one.kind for one in found}
+    document = httpx2.get(f"{zone.url}/openapi.json", timeout=60).json()
+    assert set(document["webhooks"]) == set(Kind)
+    for one in found:
+        told = json.loads(webhook.body_of(dataclasses.replace(one, created_at=iso(now()))))
+        call = document["webhooks"][told["type"]]["post"]
+        schema = call["requestBody"]["content"]["application/json"]["schema"]
+        validator = jsonschema_rs.validator_for({**schema, "components": document["components"]})
+        validator.validate(told)
+        assert not validator.is_valid({**told, "data": {**told["data"], "more": 1}})
+        signed = webhook.signed(one.message_id, b"{}", b"key", now())
+        assert {parameter["name"] for parameter in call["parameters"]} == set(signed)

@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+import jsonschema_rs
 import pytest
 
+from console.api.app import build_api
+from console.desk import Desk
 from landingzone.command import Installation
 
 SECRET = base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
@@ -64,6 +67,13 @@ async def put(service: Any, key: Path, account: str, name: str, content: str) ->
         await file.write(content.encode())
 
 
+def in_document(told: dict[str, Any]) -> None:
+    """What was sent is as the API's document tells receivers."""
+    document = build_api(Desk(Installation())).openapi()
+    schema = document["webhooks"][told["type"]]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    jsonschema_rs.validator_for({**schema, "components": document["components"]}).validate(told)
+
+
 @pytest.mark.timeout(180)
 def test_a_late_file_is_told_then_that_it_came_and_a_held_and_an_unknown_one(
     here: Installation, make_account: Any, make_service: Any, account: str, receiver: Any
@@ -104,5 +114,6 @@ def test_a_late_file_is_told_then_that_it_came_and_a_held_and_an_unknown_one(
         digest = hmac.new(base64.b64decode(SECRET), content, hashlib.sha256).digest()
         assert headers["webhook-signature"] == f"v1,{base64.b64encode(digest).decode()}"
         assert b"Ann" not in body
+        in_document(json.loads(body))
     assert SECRET not in "\n".join(service.log_lines())
     assert service.stop() == 0

@@ -19,6 +19,7 @@ from console.api import (
     contacts,
     door,
     feeds,
+    found,
     keys,
     outlook,
     people,
@@ -68,7 +69,7 @@ def build_api(desk: Desk) -> FastAPI:
         redirect_slashes=False,
     )
     api.state.desk = desk
-    parts = (outlook, accounts, feeds, keys, runs, contacts, door, calendar, people, audit_trail)
+    parts = (outlook, accounts, feeds, keys, runs, contacts, door, calendar, people, audit_trail, found)
     for part in parts:
         api.router.routes.extend(part.calls().routes)
     webhooks.enter(api.webhooks)

@@ -17,7 +17,7 @@ MOST = 200
 """Items on one page of a listing."""
 _LARGEST = (1 << 31) - 1
 """What the database's numbers go up to."""
-_LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
+PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _DAY = r"^20[0-9]{2}-[0-9]{2}-[0-9]{2}$"
 _AT = r"^20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})$"
@@ -84,9 +84,9 @@ At = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time", "pattern": _AT, "examples": ["2026-12-31T06:00:00Z"]}),
 ]
 """A moment that is asked for."""
-Line = Annotated[str, StringConstraints(max_length=255, pattern=_LINE)]
+Line = Annotated[str, StringConstraints(max_length=255, pattern=PRINTABLE)]
 """A text without control characters."""
-Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_LINE)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=PRINTABLE)]
 FeedName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 RunName = Annotated[str, StringConstraints(pattern=f"^{_UUID}(:[1-9][0-9]{{0,5}})?$")]
 """A run's id, `<landing-id>:<attempt>`; the landing's alone means its newest attempt."""

@@ -222,7 +222,7 @@ def test_a_key_is_looked_at_added_rotated_and_revoked(
 
 
 def test_a_run_its_receipt_its_rejects_and_its_file(
-    operator: Any, call: Any, make_account: Any, send: Any, account: str
+    operator: Any, call: Any, make_account: Any, send: Any, here: Installation, account: str
 ) -> None:
     make_account()
     run = send(account, "students.csv", BAD)
@@ -247,6 +247,12 @@ def test_a_run_its_receipt_its_rejects_and_its_file(
     for path in (f"/runs/{run.id}/rejects", f"/runs/{run.id}/receipt.txt", f"/runs/{run.id}/file"):
         problem(viewer.get(path), 403, "not_allowed")
     assert [one["id"] for one in district.get("/runs").json()["items"]] == [run.id]
+    assert [one["run"] for one in viewer.get("/search", q=run.sha256).json()["files"]] == [run.id]
+    assert viewer.get(f"/runs/{run.id}/changes").json()["feeds"][0]["added"] == 1
+    (row,) = operator.get(f"/runs/{run.id}/changes/students/added").json()["items"]
+    assert {"field": "first_name", "now": "Ann", "before": None} in row["values"]
+    downloads = audit.records(here.db, account=account, action="run.downloaded")
+    assert [one.detail["what"] for one in downloads] == ["rejects", "file"]
     problem(operator.get(f"/runs/{'0' * 8}-0000-7000-8000-{'0' * 12}"), 404, "not_found")
 
 

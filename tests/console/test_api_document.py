@@ -120,7 +120,7 @@ def _take(made: Tried, event: ScenarioFinished) -> None:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("role", "examples", "coverage"), [(Role.OPERATOR, 6, True), (Role.VIEWER, 3, False), (Role.DISTRICT, 3, False)]
+    ("role", "examples", "coverage"), [(Role.OPERATOR, 4, True), (Role.VIEWER, 3, False), (Role.DISTRICT, 3, False)]
 )
 def test_no_server_error_and_no_answer_outside_the_document(
     zone: Zone, role: Role, examples: int, coverage: bool

@@ -128,9 +128,7 @@ def test_nobody_is_sent_elsewhere_after_signing_in(make_person: Any, stranger: A
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
 
 
-def test_every_answer_binds_the_browser_and_cookies_are_out_of_reach(
-    make_person: Any, stranger: Any, make_service: Any
-) -> None:
+def test_every_answer_binds_the_browser_and_cookies_are_out_of_reach(make_person: Any, stranger: Any) -> None:
     for path in ("/sign-in", "/nothing-here", "/users", "/static/console.css"):
         headers = stranger.http.get(path, follow_redirects=False).headers
         assert "script-src 'self'" in headers["content-security-policy"]

@@ -26,6 +26,7 @@ from processor import hashing
 from processor.duplicates import DIFFERENT, IDENTICAL, Entering, Repeats, Seen
 from processor.hashing import Hasher, Placed, RowHashes
 from processor.key_table import Hashes, KeyTable, Numbers
+from processor.rows import apart
 
 _SEGMENT: Final = 250_000
 """Keys that are held until they go into a file of their own."""
@@ -232,7 +233,8 @@ class Listing:
             self._fresh.append((hashes.key, (hashes.check >> np.uint64(56)).astype(np.uint8), hashes.row))
         else:
             self._entered += rows.height
-        self._held.append(rows.select(self._feed.key))
+        keys = rows.select(self._feed.key)
+        self._held.append(apart(keys) if enter else keys)
         if sum(frame.height for frame in self._held) >= _SEGMENT:
             self._write_held()
 

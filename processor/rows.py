@@ -42,6 +42,11 @@ class Loaded(Placed):
         self.run = run
 
 
+def apart(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of text with memory of their own: those that were filtered out of others keep the text of all of these."""
+    return rows.select(pl.all() + "")
+
+
 class Spool:
     """Collects rows: in memory, and what goes beyond a bound in files.
 
@@ -65,7 +70,7 @@ class Spool:
         if not rows.height:
             return
         self.height += rows.height
-        self._held.append(rows)
+        self._held.append(apart(rows))
         self._rows_held += rows.height
         if self._rows_held > self._IN_MEMORY:
             path = self._folder / f"{self._name}.{len(self._files)}.arrow"

@@ -32,6 +32,7 @@ from processor.mapping import Mapping
 from processor.reading import Batch, Damage
 from processor.reading.table import shorten
 from processor.records import Records
+from processor.rows import apart
 
 _LINES_KEPT: Final = 20
 _FORMS_KEPT: Final = 5000
@@ -721,7 +722,7 @@ class _Kind:
     def keep(self, records: pl.DataFrame, *, all_kept: bool) -> None:
         """These are named by rows that are not taken; `all_kept`: by such rows others may be named, too."""
         if records.height:
-            self._kept.append(records.select(self.feed.key))
+            self._kept.append(apart(records.select(self.feed.key)))
         self._all_kept |= all_kept
 
     def cover(self, days: pl.DataFrame) -> None:

@@ -24,6 +24,7 @@ _BEAT_SECONDS = 0.5
 _DRAIN_SECONDS = 5
 _SWEEP_SECONDS = 60.0
 _MOST_CONNECTIONS = 1000
+_BACKLOG = 128
 _log = structlog.get_logger("console")
 
 
@@ -81,6 +82,7 @@ def _listener(settings: ConsoleSettings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
+        listener.listen(_BACKLOG)  # who comes before uvicorn is there waits for it
     except OSError as wrong:
         raise ConsoleFailed(f"The console cannot listen on port {settings.port}: {wrong.strerror}.") from None
     return listener

@@ -53,8 +53,10 @@ def test_a_key_is_added_used_rotated_and_revoked_while_its_session_runs(
     page.get_by_role("button", name="Rotate to it").click()
     assert page.get_by_role("heading", name="Rotations").is_visible()
     inside = session_with(new, account, service.port)
-    page.goto(f"/accounts/{account}/keys")
-    assert page.get_by_role("row").filter(has_text="old@test").get_by_text("retired").is_visible()
+    retired = page.get_by_role("row").filter(has_text="old@test").get_by_text("retired")
+    until = time.monotonic() + 30
+    while page.goto(f"/accounts/{account}/keys") and not retired.count():  # a use is noted after the login
+        assert time.monotonic() < until, page.inner_text("main")
 
     row = page.get_by_role("row").filter(has_text="new@test").filter(has=page.get_by_text("active"))
     row.get_by_role("link", name="Revoke").click()

@@ -85,13 +85,13 @@ def started(command: str, folder: Path, environment: dict[str, str], port: int) 
         assert process.wait(PATIENCE) == 0
 
 
-@pytest.mark.timeout(300)  # nine starts of the command line, each some seconds where many tests run
+@pytest.mark.timeout(300)  # ten starts of the command line, each some seconds where many tests run
 def test_the_first_real_use_in_the_readme(
     document: MakeDocument, clone: Path, repository: Path, port: int, tmp_path: Path
 ) -> None:
     need("sftp", "ssh-keygen")
     blocks = document("README.md").section("A first real use").fences("bash")
-    operator, serve, push, fetch, look = (block.replace("2222", str(port)) for block in blocks)
+    operator, serve, push, fetch, look, browse = (block.replace("2222", str(port)) for block in blocks)
     environment = surroundings(tmp_path, repository)
     done = bash(operator, clone, environment)
     assert done.returncode == 0, done.stderr
@@ -105,8 +105,10 @@ def test_the_first_real_use_in_the_readme(
             time.sleep(0.5)
         assert "RECEIPT  students.csv" in done.stdout
         done = bash(look, clone, environment)
+        invited = bash(browse.splitlines()[0], clone, at_root)  # the next line serves until Ctrl-C
     assert "imported_with_rejects" in done.stdout
     assert re.search(r"students +students.csv +students +22", done.stdout)
+    assert "/invitation/" in invited.stdout, invited.stderr
 
 
 @pytest.fixture

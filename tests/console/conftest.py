@@ -176,7 +176,7 @@ def workbook() -> Callable[[list[list[str]]], bytes]:
 # A browser with a window that nobody sees
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is there an event loop runs in this thread, which other tests do not bear
 def _chromium(need: Callable[[str], str]) -> Iterator[Any]:
     """Debian's Chromium, driven by Playwright, which brings none of its own."""
     from playwright.sync_api import sync_playwright

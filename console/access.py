@@ -24,10 +24,6 @@ class NotSignedIn(LandingZoneError):
     """Sign in to see this."""
 
 
-class NotAllowed(LandingZoneError):
-    """This page is not there, or not for you."""
-
-
 class NotFound(LandingZoneError):
     """This page is not there, or not for you."""
 
@@ -69,14 +65,14 @@ class Allowed:
         self.roles = roles
 
     def __call__(self, request: Request, csrf: Annotated[str, Depends(form_secret)]) -> Principal:
-        """Who it is; raises NotSignedIn, NotAllowed, ForeignForm."""
+        """Who it is; raises NotSignedIn, NotFound, ForeignForm."""
         who = principal_of(request)
         if who is None:
             raise NotSignedIn
         if request.method in UNSAFE:
             require_own_form(request, desk_of(request).settings, csrf=who.csrf, given=csrf)
         if who.role not in self.roles:
-            raise NotAllowed
+            raise NotFound
         return who
 
 
@@ -87,11 +83,11 @@ class AllowedToSend:
         self.roles = roles
 
     async def __call__(self, request: Request) -> Principal:
-        """Who it is; raises NotSignedIn, NotAllowed once the form has come: before that no browser shows an answer."""
+        """Who it is; raises NotSignedIn, NotFound once the form has come: before that no browser shows an answer."""
         who = await run_in_threadpool(principal_of, request)
         if who is None or who.role not in self.roles:
             await drain(request)
-            raise NotSignedIn if who is None else NotAllowed
+            raise NotSignedIn if who is None else NotFound
         return who
 
 

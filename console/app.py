@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from console.access import NotAllowed, NotFound, NotSignedIn, principal_of
+from console.access import NotFound, NotSignedIn, principal_of
 from console.api.app import PREFIX, build_api
 from console.browser import ForeignForm, address_of, page_of
 from console.desk import STATIC, Desk
@@ -31,7 +31,6 @@ from landingzone.errors import DatabaseAway, LandingZoneError, UsageError
 _log = structlog.get_logger("console")
 
 _STATUS: dict[type[Exception], int] = {
-    NotAllowed: 404,
     NotFound: 404,
     ForeignForm: 403,
     SignInRefused: 401,

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
 from console.live import Live
+from console.oidc import Provider
 from console.password import Passwords
 from console.role import Principal, Role
 from console.secret import Secret
@@ -95,6 +96,11 @@ class Desk:
         return SignIn(
             self.here.db, self.here.settings, passwords=self.passwords, secret=self.secret, sessions=self.sessions
         )
+
+    @cached_property
+    def provider(self) -> Provider:
+        """Where people sign in by OpenID Connect, if the settings name a provider."""
+        return Provider(self.settings, self.secret)
 
     @cached_property
     def keys(self) -> Keys:

@@ -22,7 +22,7 @@ import stat
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar, Self, TypeVar
 
 from landingzone.landing import IdMaker, Landing, check_name
 
@@ -73,12 +73,15 @@ class Upload:
         return cls(found[1], account, found[3], frozenset(Mark(char) for char in found[2] or "" if char in known))
 
 
-_WEB_UPLOAD_NAME = re.compile(r"([0-9a-f-]{36})~(.+)", re.DOTALL)
-
-
 @dataclass(frozen=True, slots=True)
-class WebUpload:
-    """A file in uploads/ whose bytes come over HTTPS. No door takes it for one of its own, none of an older version."""
+class Aside:
+    """A file in uploads/ that no door takes for one of its own, none of an older version either.
+
+    Attributes:
+        MARK: stands between its id and its name, and says of which kind it is.
+    """
+
+    MARK: ClassVar[str]
 
     id: str
     account: str
@@ -87,36 +90,30 @@ class WebUpload:
     @property
     def stored_name(self) -> str:
         """Its name in uploads/."""
-        return f"{self.id}~{self.name}"
+        return f"{self.id}{self.MARK}{self.name}"
 
     @classmethod
-    def parse(cls, account: str, stored_name: str) -> "WebUpload | None":
-        """The upload that an entry's name stands for; None for anything else."""
-        found = _WEB_UPLOAD_NAME.fullmatch(stored_name)
+    def parse(cls, account: str, stored_name: str) -> Self | None:
+        """The file that an entry's name stands for; None for anything else."""
+        found = re.fullmatch(rf"([0-9a-f-]{{36}}){cls.MARK}(.+)", stored_name, re.DOTALL)
         return cls(found[1], account, found[2]) if found else None
 
 
-_DRAFT_NAME = re.compile(r"([0-9a-f-]{36})=(.+)", re.DOTALL)
+class WebUpload(Aside):
+    """A file whose bytes come over HTTPS."""
+
+    __slots__ = ()
+    MARK = "~"
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A file in uploads/ that somebody has chosen in the console: it lands when that person says so."""
+class Draft(Aside):
+    """A file that somebody has chosen in the console: it lands when that person says so."""
 
-    id: str
-    account: str
-    name: str
+    __slots__ = ()
+    MARK = "="
 
-    @property
-    def stored_name(self) -> str:
-        """Its name in uploads/."""
-        return f"{self.id}={self.name}"
 
-    @classmethod
-    def parse(cls, account: str, stored_name: str) -> "Draft | None":
-        """The draft that an entry's name stands for; None for anything else."""
-        found = _DRAFT_NAME.fullmatch(stored_name)
-        return cls(found[1], account, found[2]) if found else None
+_Kind = TypeVar("_Kind", bound=Aside)
 
 
 class Zone:
@@ -172,7 +169,7 @@ class Zone:
         draft = Draft(self.make_id(), account, check_name(name))
         return draft, self._create_upload(draft)
 
-    def _create_upload(self, upload: Upload | WebUpload | Draft) -> int:
+    def _create_upload(self, upload: Upload | Aside) -> int:
         path = self.upload_path(upload)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -181,11 +178,11 @@ class Zone:
             self.prepare_account(upload.account)
             return os.open(path, flags, FILE_MODE)
 
-    def reopen_upload(self, upload: Upload | WebUpload | Draft) -> int:
+    def reopen_upload(self, upload: Upload | Aside) -> int:
         """The open descriptor of an upload that is there already; FileNotFoundError if it is gone."""
         return open_again(self.upload_path(upload), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
 
-    def upload_path(self, upload: Upload | WebUpload | Draft) -> Path:
+    def upload_path(self, upload: Upload | Aside) -> Path:
         """Where an upload's bytes lie."""
         return self.folder("uploads", upload.account) / upload.stored_name
 
@@ -199,13 +196,15 @@ class Zone:
 
     def web_uploads(self, account: str) -> list[WebUpload]:
         """Every upload of an account whose bytes come over HTTPS, oldest first."""
-        found = (WebUpload.parse(account, one) for one in _names(self.folder("uploads", account)))
-        return sorted((upload for upload in found if upload), key=lambda upload: upload.id)
+        return self._aside(WebUpload, account)
 
     def drafts(self, account: str) -> list[Draft]:
         """Every file of an account that was chosen in the console and not sent, oldest first."""
-        found = (Draft.parse(account, one) for one in _names(self.folder("uploads", account)))
-        return sorted((draft for draft in found if draft), key=lambda draft: draft.id)
+        return self._aside(Draft, account)
+
+    def _aside(self, kind: type[_Kind], account: str) -> list[_Kind]:
+        found = (kind.parse(account, one) for one in _names(self.folder("uploads", account)))
+        return sorted((file for file in found if file), key=lambda file: file.id)
 
     def remark(self, upload: Upload, *, add: Mark | None = None, drop: Mark | None = None) -> Upload:
         """The upload with a mark added or dropped; its file is renamed, open descriptors stay valid."""
@@ -216,7 +215,7 @@ class Zone:
         """The upload under another plain name."""
         return self._move_upload(upload, replace(upload, name=check_name(name)))
 
-    def discard_upload(self, upload: Upload | WebUpload | Draft) -> None:
+    def discard_upload(self, upload: Upload | Aside) -> None:
         """Remove an upload; nothing happens if it is gone."""
         self.upload_path(upload).unlink(missing_ok=True)
 
@@ -229,7 +228,7 @@ class Zone:
 
     def land(
         self,
-        upload: Upload | WebUpload | Draft,
+        upload: Upload | Aside,
         landing: Landing,
         descriptor: int | None = None,
         *,

@@ -1,10 +1,10 @@
 """The keys that open an account: add (the fingerprint is shown before anything is saved), rotate, revoke."""
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, File, Form, Request, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from starlette.responses import RedirectResponse, Response
 
 from console.access import Operator, Staff, TheDesk
@@ -14,6 +14,7 @@ from keys.checkup import findings
 from keys.public_key import MAX_INPUT_BYTES, PublicKey
 from landingzone import open_session
 from landingzone.clock import now
+from landingzone.command import end_of
 from landingzone.errors import LandingZoneError, UsageError
 
 _SOON = timedelta(days=30)
@@ -26,14 +27,14 @@ _Key = Annotated[str, Form(max_length=MAX_INPUT_BYTES)]
 class Wanted:
     """What was typed of a new key; `action` is `add` or `rotate`."""
 
-    action: str
-    public_key: str
-    label: str = ""
-    expires: str = ""
-    networks: str = ""
-    replaces: str = ""
-    overlap_days: str = "14"
-    uses: str = "3"
+    action: _Text = "add"
+    public_key: _Key = ""
+    label: _Text = ""
+    expires: _Text = ""
+    networks: _Text = ""
+    replaces: _Text = ""
+    overlap_days: _Text = "14"
+    uses: _Text = "3"
 
     @property
     def network_list(self) -> tuple[str, ...]:
@@ -43,12 +44,7 @@ class Wanted:
     @property
     def expires_at(self) -> datetime | None:
         """The first moment at which it opens no more, UTC. Raises UsageError."""
-        if not self.expires:
-            return None
-        try:
-            return datetime.strptime(self.expires, "%Y-%m-%d").replace(tzinfo=UTC) + timedelta(days=1)
-        except (ValueError, OverflowError):
-            raise UsageError("That is not a date; write it like 2027-06-30.") from None
+        return end_of(self.expires) if self.expires else None
 
     @property
     def overlap(self) -> timedelta:
@@ -59,6 +55,9 @@ class Wanted:
     def uses_wanted(self) -> int:
         """Logins with the new key that end it earlier. Raises UsageError."""
         return _number(self.uses, most=_MOST_USES, what="The number of logins")
+
+
+WantedKey = Annotated[Wanted, Depends()]
 
 
 def pages() -> APIRouter:
@@ -93,20 +92,13 @@ async def look(
     desk: TheDesk,
     who: Operator,
     account: str,
-    action: _Text = "add",
-    public_key: _Key = "",
+    wanted: WantedKey,
     file: Annotated[UploadFile | None, File()] = None,
-    label: _Text = "",
-    expires: _Text = "",
-    networks: _Text = "",
-    replaces: _Text = "",
-    overlap_days: _Text = "14",
-    uses: _Text = "3",
 ) -> Response:
     """Show what the key is, before it is saved."""
     if file is not None and file.filename:
         public_key = (await file.read(MAX_INPUT_BYTES + 1)).decode("utf-8", "replace")
-    wanted = Wanted(action, public_key, label, expires, networks, replaces, overlap_days, uses)
+        wanted = replace(wanted, public_key=public_key)
     try:
         key = PublicKey.parse(wanted.public_key.encode())
         _ = wanted.expires_at, wanted.overlap, wanted.uses_wanted
@@ -120,17 +112,9 @@ def save(
     desk: TheDesk,
     who: Operator,
     account: str,
-    action: _Text = "add",
-    public_key: _Key = "",
-    label: _Text = "",
-    expires: _Text = "",
-    networks: _Text = "",
-    replaces: _Text = "",
-    overlap_days: _Text = "14",
-    uses: _Text = "3",
+    wanted: WantedKey,
 ) -> Response:
     """Let the key open the account; with `rotate` it takes the place of another one."""
-    wanted = Wanted(action, public_key, label, expires, networks, replaces, overlap_days, uses)
     try:
         key = PublicKey.parse(wanted.public_key.encode())
         if wanted.action == "rotate":
@@ -200,7 +184,7 @@ def _page(
         open_keys=[key for key in keys if key.closed(at) is None],
         rotations=desk.keys.rotations(account),
         refused=refused,
-        wanted=wanted or Wanted("add", ""),
+        wanted=wanted or Wanted(),
     )
 
 

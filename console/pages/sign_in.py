@@ -152,7 +152,7 @@ def _invitation(
 
 async def begin_oidc(request: Request, desk: TheDesk, next: str = "/") -> Response:  # noqa: A002 - what the address says
     """Off to the provider."""
-    provider = _provider(request, desk)
+    provider = _provider(desk)
     url, kept = await provider.begin(back=_back(request, desk), then=safe_path(next))
     answer = RedirectResponse(url, 303)
     secure = is_secure(request, desk.settings)
@@ -164,7 +164,7 @@ async def begin_oidc(request: Request, desk: TheDesk, next: str = "/") -> Respon
 
 async def end_oidc(request: Request, desk: TheDesk) -> Response:
     """Back from it."""
-    provider = _provider(request, desk)
+    provider = _provider(desk)
     try:
         who, then = await provider.finish(
             back=_back(request, desk), query=request.url.query, kept=request.cookies.get(_OIDC_COOKIE, "")
@@ -179,13 +179,10 @@ async def end_oidc(request: Request, desk: TheDesk) -> Response:
     return answer
 
 
-def _provider(request: Request, desk: Desk) -> oidc.Provider:
+def _provider(desk: Desk) -> oidc.Provider:
     if not desk.settings.oidc_issuer:
         raise NotFound
-    known: oidc.Provider | None = getattr(request.app.state, "provider", None)
-    if known is None:
-        known = request.app.state.provider = oidc.Provider(desk.settings, desk.secret)
-    return known
+    return desk.provider
 
 
 def _back(request: Request, desk: Desk) -> str:

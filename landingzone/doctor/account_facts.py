@@ -5,9 +5,11 @@ It needs nothing of the front door, so the console asks it, too.
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from keys.store import Keys
 from landingzone import login_attempt, penalty
+from landingzone.account import Account
 from landingzone.address import network_of
 from landingzone.clock import iso, now
 from landingzone.command import Installation
@@ -27,50 +29,56 @@ def facts_of(here: Installation, account: str) -> Facts:
     names = [one.name for one in here.accounts.all()]
     if found is None:
         return Facts(account, known=False, other_accounts=names)
-    at = now()
-    keys = Keys(here.db).of(account)
-    addresses = {key.last_used_from for key in keys if key.last_used_from}
-    attempts = login_attempt.recent(here.db, account)
-    attempts = login_attempt.recent(here.db, account, addresses=addresses | {one.address for one in attempts})
-    offered = fingerprints(attempts)
-    opens: dict[str, list[str]] = {}
-    for key in Keys(here.db).of():
-        if key.fingerprint in offered and key.closed(at) is None:
-            opens.setdefault(key.fingerprint, []).append(key.account)
+    logins = facts_of_logins(here, found)
     with here.db.read() as tx:
         past = runs.newest(tx, account=account, limit=_LOOKED_BACK)
     newest = list({run.landing_id: run for run in sorted(past, key=lambda run: (run.landing_id, run.attempt))}.values())
     newest.sort(key=lambda run: run.landing_id, reverse=True)
-    return Facts(
-        account,
-        known=True,
-        enabled=found.enabled,
+    return replace(
+        logins,
         other_accounts=names,
-        attempts=attempts,
-        keys=[
-            KnownKey(
-                key.id,
-                key.label,
-                key.fingerprint,
-                key.algorithm,
-                key.state(at),
-                key.closed(at) is None,
-                key.networks,
-                key.expires_at,
-                key.last_used_at,
-                key.last_used_from,
-                key.last_used_client,
-            )
-            for key in keys
-        ],
-        key_opens=opens,
-        penalties=_penalties(here, account, {one.address for one in attempts}),
+        penalties=_penalties(here, account, {one.address for one in logins.attempts}),
         sources=[_source(one.name, one.pattern, one.feed, one.due, newest) for one in here.sources.of(account)],
         runs=[_past(run) for run in newest],
         waiting=[landing.name for landing in here.zone.waiting(account)],
         incomplete=list(_incomplete(here, account)),
         resume_hours=here.settings.door.resume_hours,
     )
+
+
+def facts_of_logins(here: Installation, account: Account, *, most: int | None = None) -> Facts:
+    """What is known of who tried to log in to an account, also from its addresses under other names, and of its keys.
+
+    `most`: only so many attempts, the newest.
+    """
+    at, keys = now(), Keys(here.db)
+    own = keys.of(account.name)
+    addresses = {key.last_used_from for key in own if key.last_used_from}
+    attempts = login_attempt.recent(here.db, account.name)
+    addresses |= {one.address for one in attempts}
+    attempts = login_attempt.recent(here.db, account.name, addresses=addresses)[:most]
+    offered = fingerprints(attempts)
+    opens: dict[str, list[str]] = {}
+    for key in keys.of() if offered else ():
+        if key.fingerprint in offered and key.closed(at) is None:
+            opens.setdefault(key.fingerprint, []).append(key.account)
+    known = [
+        KnownKey(
+            key.id,
+            key.label,
+            key.fingerprint,
+            key.algorithm,
+            key.state(at),
+            key.closed(at) is None,
+            key.networks,
+            key.expires_at,
+            key.last_used_at,
+            key.last_used_from,
+            key.last_used_client,
+        )
+        for key in own
+    ]
+    return Facts(account.name, known=True, enabled=account.enabled, attempts=attempts, keys=known, key_opens=opens)
 
 
 def _penalties(here: Installation, account: str, addresses: set[str]) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import paramiko
 import pyotp
 import pytest
 
@@ -171,6 +172,22 @@ def workbook() -> Callable[[list[list[str]]], bytes]:
         return made.getvalue()
 
     return make
+
+
+@pytest.fixture
+def put(service: Any, account: str) -> Callable[[Path, str, bytes], None]:
+    """Sends a file of the test's account by SFTP, with a key."""
+
+    def put(key: Path, name: str, content: bytes) -> None:
+        with paramiko.SSHClient() as client:
+            client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+            client.connect(
+                "127.0.0.1", service.port, account, key_filename=str(key), allow_agent=False, look_for_keys=False
+            )
+            with client.open_sftp() as sftp, sftp.open(name, "wb") as file:
+                file.write(content)
+
+    return put
 
 
 # A browser with a window that nobody sees

@@ -1,10 +1,7 @@
 """The night as an operator sees it: files come by SFTP, the page fills by itself, what is unusual is decided."""
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import paramiko
 import pytest
 
 from landingzone import audit
@@ -22,24 +19,8 @@ def students(count: int) -> bytes:
     return ("\r\n".join([HEADER, *rows]) + "\r\n").encode()
 
 
-@pytest.fixture
-def send(service: Any, account: str) -> Callable[[Path, str, bytes], None]:
-    """Sends a file by SFTP."""
-
-    def put(key: Path, name: str, content: bytes) -> None:
-        with paramiko.SSHClient() as client:
-            client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
-            client.connect(
-                "127.0.0.1", service.port, account, key_filename=str(key), allow_agent=False, look_for_keys=False
-            )
-            with client.open_sftp() as sftp, sftp.open(name, "wb") as file:
-                file.write(content)
-
-    return put
-
-
 def test_the_night_fills_the_grid_and_a_mass_deletion_is_held_explained_and_approved(
-    open_page: Any, make_account: Any, account: str, send: Any, here: Installation
+    open_page: Any, make_account: Any, account: str, put: Any, here: Installation
 ) -> None:
     key = make_account()
     page = open_page()
@@ -48,10 +29,10 @@ def test_the_night_fills_the_grid_and_a_mass_deletion_is_held_explained_and_appr
     cell = page.locator('td[data-feed="students"]')
     page.evaluate("window.loadedOnce = true")
 
-    send(key, "students.csv", students(40))
+    put(key, "students.csv", students(40))
     cell.get_by_text("in", exact=False).wait_for(timeout=60_000)
 
-    send(key, "students.csv", students(15))
+    put(key, "students.csv", students(15))
     cell.get_by_text("held").wait_for(timeout=60_000)
     assert page.evaluate("window.loadedOnce"), "the page was loaded again, and did not fill by itself"
 

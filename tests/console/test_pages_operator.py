@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import paramiko
 import pytest
 
 from console.desk import Desk
@@ -22,20 +21,14 @@ def students(numbers: range, *, first_name: str = "Alice") -> bytes:
 
 
 @pytest.fixture
-def send(service: Any, make_account: Any, account: str) -> Callable[..., str]:
+def send(service: Any, make_account: Any, account: str, put: Any) -> Callable[..., str]:
     """Sends a file by SFTP; gives the id of its landing."""
     key = make_account()
     sent = 0
 
     def send(name: str, content: bytes) -> str:
         nonlocal sent
-        with paramiko.SSHClient() as client:
-            client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
-            client.connect(
-                "127.0.0.1", service.port, account, key_filename=str(key), allow_agent=False, look_for_keys=False
-            )
-            with client.open_sftp() as sftp, sftp.open(name, "wb") as file:
-                file.write(content)
+        put(key, name, content)
         sent += 1
         return str(service.landed(account, count=sent, seconds=90)[-1].id)
 

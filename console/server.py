@@ -47,7 +47,7 @@ def serve(here: Installation, metrics: Metrics) -> None:
         tasks = [asyncio.create_task(work) for work in works]
         status.start()
         app.state.desk.live.start()
-        _log.info("console.opened", port=port, tls=settings.tls_certificate is not None)
+        _log.info("console.opened", port=port, tls=bool(settings.tls_certificate))
         yield
         for task in tasks:
             task.cancel()
@@ -65,8 +65,8 @@ def serve(here: Installation, metrics: Metrics) -> None:
         ws="none",
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
-        ssl_certfile=settings.tls_certificate,
-        ssl_keyfile=settings.tls_key,
+        ssl_certfile=settings.tls_certificate or None,
+        ssl_keyfile=settings.tls_key or None,
     )
     try:
         uvicorn.Server(config).run(sockets=[listener])

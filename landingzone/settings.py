@@ -315,10 +315,10 @@ class ConsoleSettings(_Section):
     public_url: str = Field(
         "", description="What people type to get here, like https://files.example.org; empty: host and port."
     )
-    tls_certificate: Path | None = Field(
-        None, description="PEM file with the certificate and its chain; without it a reverse proxy has to speak TLS."
+    tls_certificate: str = Field(
+        "", description="PEM file with the certificate and its chain; without it a reverse proxy has to speak TLS."
     )
-    tls_key: Path | None = Field(None, description="PEM file with the certificate's private key.")
+    tls_key: str = Field("", description="PEM file with the certificate's private key.")
     proxy_networks: tuple[str, ...] = Field(
         (), description="Reverse proxies' networks (CIDR): of those, X-Forwarded-For and X-Forwarded-Proto count."
     )
@@ -342,7 +342,7 @@ class ConsoleSettings(_Section):
 
     @model_validator(mode="after")
     def _whole(self) -> "ConsoleSettings":
-        if (self.tls_certificate is None) != (self.tls_key is None):
+        if bool(self.tls_certificate) != bool(self.tls_key):
             raise ValueError("tls_certificate and tls_key belong together")
         if self.public_url and not self.public_url.startswith(("https://", "http://localhost", "http://127.0.0.1")):
             raise ValueError("public_url begins with https://: passwords and children's data go this way")

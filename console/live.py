@@ -77,6 +77,11 @@ class Live:
             self._drawn[row.account] = (row, html)
         return html
 
+    @property
+    def streams(self) -> int:
+        """How many pages are kept up to date."""
+        return self._streams.total()
+
     def open(self, session: str) -> None:
         """Take in a stream of a session; raises TooManyStreams."""
         if self._streams.total() >= MOST_STREAMS or self._streams[session] >= MOST_OF_SESSION:

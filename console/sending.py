@@ -98,6 +98,11 @@ class Sending:
         finally:
             self._on_their_way[account] -= 1
 
+    @property
+    def on_their_way(self) -> int:
+        """How many files are on their way here."""
+        return self._on_their_way.total()
+
     def guess(self, draft: Draft) -> tuple[str, str, bool]:
         """The source and school that a draft is most likely for, and whether that needs no asking; empty: unknown.
 

@@ -1,9 +1,11 @@
 """The console as a service: one process, its own TLS if it is given a certificate, until SIGTERM."""
 
 import asyncio
+import signal
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import FrameType
 
 import sqlalchemy as sa
 import structlog
@@ -11,9 +13,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from console.app import build_app
+from console.console_status import Counted, status_of
 from console.desk import Desk
 from console.tus import Files
-from landingzone import zone_status
 from landingzone.command import Installation
 from landingzone.errors import LandingZoneError
 from landingzone.metrics import Metrics
@@ -38,7 +40,7 @@ def serve(here: Installation, metrics: Metrics) -> None:
     listener = _listener(settings)
     port = listener.getsockname()[1]
     app = build_app(here)
-    status = _status_of(here, metrics)
+    status = status_of(app, metrics)
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
@@ -56,7 +58,7 @@ def serve(here: Installation, metrics: Metrics) -> None:
 
     app.router.lifespan_context = life
     config = uvicorn.Config(
-        app,
+        Counted(app, metrics),
         loop="uvloop",
         log_config=None,
         access_log=False,
@@ -68,12 +70,17 @@ def serve(here: Installation, metrics: Metrics) -> None:
         ssl_certfile=settings.tls_certificate or None,
         ssl_keyfile=settings.tls_key or None,
     )
+    signal.signal(signal.SIGTERM, _end)  # uvicorn hands the signal on once it has ended in peace
     try:
         uvicorn.Server(config).run(sockets=[listener])
     except OSError as wrong:
         raise ConsoleFailed(f"The console's certificate or key cannot be read: {wrong.strerror}.") from None
     finally:
         status.stop()
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
 
 
 def _listener(settings: ConsoleSettings) -> socket.socket:
@@ -86,15 +93,6 @@ def _listener(settings: ConsoleSettings) -> socket.socket:
     except OSError as wrong:
         raise ConsoleFailed(f"The console cannot listen on port {settings.port}: {wrong.strerror}.") from None
     return listener
-
-
-def _status_of(here: Installation, metrics: Metrics) -> Status:
-    def files_of_the_zone() -> Mapping[str, float | Mapping[str, float]]:
-        return {**zone_status.disk(here.settings.root), **zone_status.database_bytes(here.settings, here.db)}
-
-    checks = {"database": lambda: zone_status.answers(here.db), "disk": lambda: zone_status.above_floor(here.settings)}
-    port = here.settings.status.console_port
-    return Status(metrics, here.settings.status, port=port, checks=checks, samples=(files_of_the_zone,))
 
 
 async def _sweep(app: FastAPI) -> None:

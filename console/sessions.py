@@ -90,21 +90,30 @@ class Sessions:
 
     def of(self, user_id: int) -> list[Session]:
         """A user's open sessions, the newest first."""
-        at = now()
         query = (
             sa.select(*(web_sessions.c[name] for name in Session.__dataclass_fields__))
-            .where(web_sessions.c.user_id == user_id, web_sessions.c.ended_at.is_(None))
-            .where(web_sessions.c.expires_at > iso(at), web_sessions.c.last_seen_at > iso(at - self._idle))
+            .where(web_sessions.c.user_id == user_id, *self._open())
             .order_by(web_sessions.c.began_at.desc())
         )
         with self._db.read() as tx:
             return [Session(*row) for row in tx.execute(query)]
+
+    def count(self) -> int:
+        """How many are open, of all users."""
+        query = sa.select(sa.func.count()).select_from(web_sessions).where(*self._open())
+        with self._db.read() as tx:
+            return int(tx.execute(query).scalar_one())
 
     def end(self, user_id: int, session: str) -> None:
         """End one of a user's sessions, by its digest; nothing happens if it is none."""
         own = (web_sessions.c.user_id == user_id, web_sessions.c.digest == session)
         with self._db.write() as tx:
             tx.execute(web_sessions.update().where(*own).values(ended_at=iso(now())))
+
+    def _open(self) -> tuple[sa.ColumnElement[bool], ...]:
+        at = now()
+        lasting = web_sessions.c.expires_at > iso(at), web_sessions.c.last_seen_at > iso(at - self._idle)
+        return web_sessions.c.ended_at.is_(None), *lasting
 
     @property
     def _idle(self) -> timedelta:

@@ -78,7 +78,7 @@ class SignIn:
             right = False  # one who has none yet gets it by an invitation
         if kept is None or not right or not self._take_step(kept.id, step):
             self._count(given, failed=True)
-            _log.warning("console.sign_in_refused", peer=given.address)
+            _log.warning("console.sign_in_refused", reason="wrong", peer=given.address)
             raise SignInRefused
         self._count(given, failed=False)
         with self._db.read() as tx:
@@ -123,6 +123,7 @@ class SignIn:
         with self._db.read() as tx:
             left = max(penalty.seconds_left(tx, network), penalty.seconds_left(tx, network, name))
         if left > 0:
+            _log.warning("console.sign_in_refused", reason="penalty", peer=given.address)
             minutes = max(1, round(left / 60))
             raise SignInTooOften(f"From here signing in has failed too often. Try again in {minutes} min.")
 

@@ -125,6 +125,11 @@ class WebReceiving:
         self._threads = threads
         self._hands: dict[str, _Hand] = {}
 
+    @property
+    def under_way(self) -> int:
+        """How many uploads requests have in hand."""
+        return len(self._hands)
+
     async def begin(self, sender: Sender, name: str, length: int, *, metadata: str = "") -> Sending:
         """A new upload; one without bytes lands at once. Raises Refused, NameRefused."""
         room = self.rooms.of(sender.account)

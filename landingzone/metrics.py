@@ -96,7 +96,7 @@ def _histogram(name: str, said: str, bounds: tuple[float, ...], *, parts: tuple[
     return Declared(name, Kind.HISTOGRAM, said, parts, (), bounds)
 
 
-_DOOR, _PROCESSOR = (Part.DOOR,), (Part.PROCESSOR,)
+_DOOR, _PROCESSOR, _CONSOLE = (Part.DOOR,), (Part.PROCESSOR,), (Part.CONSOLE,)
 
 ROWS = ("read", "accepted", "rejected", "added", "changed", "unchanged", "deactivated")
 OUTCOMES = (
@@ -115,9 +115,21 @@ REFUSED_UPLOADS = (
     "queue_full",
 )
 CUT_UPLOADS = ("connection_lost", "server_stopped")
+REFUSED_BY_CONSOLE = (
+    *("disk_full", "disk_error", "disk_floor", "landing_failed", "too_much", "queue_full", "not_whole"),
+    "account_disabled",
+)
+CUT_BY_CONSOLE = (*CUT_UPLOADS, "overtaken")
+ASKED = ("page", "api", "upload", "static")
+ANSWERED = ("ok", "refused", "failed", "cut")
+REFUSED_SIGN_INS = ("wrong", "penalty", "not_invited", "provider")
+REFUSED_TOKENS = (
+    *("unknown_token", "other_kind_of_token", "token_revoked", "token_expired"),
+    *("account_disabled", "user_disabled"),
+)
 OUR_FAULTS = ("disk_full", "internal")
 WATCHED_EVENTS = (
-    *(("door.error", "none"), ("landing.not_noted", "none"), ("notice.given_up", "none")),
+    *(("door.error", "none"), ("landing.not_noted", "none"), ("notice.given_up", "none"), ("console.error", "none")),
     *(("proxy.refused", why) for why in ("missing", "malformed", "late", "cut", "crowded_out")),
 )
 
@@ -225,6 +237,55 @@ METRICS = (
         "outcome",
         parts=_PROCESSOR,
     ),
+    _counter(
+        "console_requests",
+        "Requests by what was asked for and how it was answered; `cut`: nobody was there any more to hear it.",
+        "asked",
+        "outcome",
+        parts=_CONSOLE,
+        known=[(asked, answered) for asked in ASKED for answered in ANSWERED],
+    ),
+    _histogram(
+        "console_answer_seconds",
+        "From a request for a page or a call of the API to the beginning of its answer.",
+        _QUICK,
+        parts=_CONSOLE,
+    ),
+    _gauge("console_sessions", "Open sessions of people; the same from every console.", parts=_CONSOLE),
+    _gauge("console_streams", "Pages that are kept up to date.", parts=_CONSOLE),
+    _gauge("console_uploads_open", "Uploads under way, by programs and by hand.", parts=_CONSOLE),
+    _counter(
+        "console_sign_ins_refused", "Refused sign-ins by reason.", "reason", parts=_CONSOLE, known=REFUSED_SIGN_INS
+    ),
+    _counter(
+        "console_tokens_refused",
+        "Requests of programs whose token opened nothing, by reason.",
+        "reason",
+        parts=_CONSOLE,
+        known=REFUSED_TOKENS,
+    ),
+    _counter(
+        "console_landings",
+        "Files that have landed by HTTPS or by hand; `expected`: whether a source expects the name.",
+        "expected",
+        parts=_CONSOLE,
+        known=("yes", "no"),
+    ),
+    _counter("console_landed_bytes", "Bytes of those files.", parts=_CONSOLE),
+    _counter(
+        "console_uploads_cut",
+        "Requests with bytes of an upload that ended before their body did; the upload can be gone on with.",
+        "reason",
+        parts=_CONSOLE,
+        known=CUT_BY_CONSOLE,
+    ),
+    _counter(
+        "console_uploads_refused",
+        "Uploads whose sender was told that they failed.",
+        "reason",
+        parts=_CONSOLE,
+        known=REFUSED_BY_CONSOLE,
+    ),
 )
 """Every metric of our own; beside them prometheus-client exports `process_*` (CPU, memory, descriptors, start)."""
 
@@ -296,6 +357,8 @@ class Metrics(Collector):
             self._note_door(name, why, event)
         elif self.part is Part.PROCESSOR:
             self._note_processor(name, why, event)
+        else:
+            self._note_console(name, why, event)
 
     def _note_door(self, name: str, why: str, event: Event) -> None:
         match name:
@@ -335,6 +398,22 @@ class Metrics(Collector):
                 self.count("watch_restarts")
             case _ if name.startswith("run."):
                 self._note_run(name.removeprefix("run."), event)
+
+    def _note_console(self, name: str, why: str, event: Event) -> None:
+        match name:
+            case "console.sign_in_refused":
+                self.count("console_sign_ins_refused", 1, why)
+            case "console.oidc_refused" | "console.oidc_away":
+                self.count("console_sign_ins_refused", 1, "provider")
+            case "token.refused" | "api.token_refused":
+                self.count("console_tokens_refused", 1, why)
+            case "file.landed":
+                self.count("console_landings", 1, "yes" if event.get("source") else "no")
+                self.count("console_landed_bytes", event.get("bytes", 0))
+            case "upload.cut":
+                self.count("console_uploads_cut", 1, why)
+            case "upload.refused":
+                self.count("console_uploads_refused", 1, why)
 
     def _note_run(self, outcome: str, event: Event) -> None:
         self.count("runs", 1, outcome)

@@ -42,8 +42,9 @@ def commands(
     taken = [first + STATUS_STEP * number for first, count in kinds for number in range(count) if first]
     if ports.enabled and (twice := [port for port, count in Counter(taken).items() if count > 1]):
         raise PartsError(
-            f"Two parts would serve their metrics on port {twice[0]}: set [status] door_port and processor_port further"
-            f" apart, or to an even and an odd number. Each further part takes a port {STATUS_STEP} above the last."
+            f"Two parts would serve their metrics on port {twice[0]}: set [status] door_port, processor_port and"
+            f" console_port further apart, or to even and odd numbers. Each further part takes a port {STATUS_STEP}"
+            " above the last."
         )
     return made
 

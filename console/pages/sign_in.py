@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Form, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
@@ -20,6 +21,7 @@ from landingzone.errors import LandingZoneError
 
 _OIDC_COOKIE = "landingzone-oidc"
 _Text = Annotated[str, Form(max_length=300)]
+_log = structlog.get_logger("console")
 
 
 def pages() -> APIRouter:
@@ -171,8 +173,12 @@ async def end_oidc(request: Request, desk: TheDesk) -> Response:
         )
     except SecretError:
         raise oidc.ProviderRefused from None
-    user = await run_in_threadpool(oidc.user_for, desk.here.db, who)
     address, client = address_of(request, desk.settings), request.headers.get("user-agent", "")
+    try:
+        user = await run_in_threadpool(oidc.user_for, desk.here.db, who)
+    except oidc.NotInvited:
+        _log.warning("console.sign_in_refused", reason="not_invited", peer=address)
+        raise
     secret = await run_in_threadpool(desk.sign_in.open, user, address=address, client=client, by="oidc")
     answer = _signed_in(request, desk, secret, to=then)
     answer.delete_cookie(_OIDC_COOKIE, path="/oidc")

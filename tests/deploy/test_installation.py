@@ -5,10 +5,12 @@ import os
 import re
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import yaml
@@ -52,6 +54,7 @@ def test_there_is_a_unit_for_the_whole_and_for_each_part() -> None:
         "landingzone processor --node %H.%i --status-port %i",
         "landingzone sftpd --share-port --node %H.%i --status-port %i",
         "landingzone processor",
+        "landingzone console",
     }
 
 
@@ -127,21 +130,43 @@ def test_the_user_and_the_root_are_made_as_the_units_want_them(need: Need, tmp_p
     assert (info.st_mode & 0o777, info.st_uid) == (0o700, int(line.split(":")[2]))
 
 
-@pytest.mark.timeout(180)
-def test_the_main_job_runs_where_no_memory_is_both_written_and_executed(tmp_path: Path) -> None:
-    """As MemoryDenyWriteExecute=yes has it, with the units' environment; kernels before 6.3 do not hold it."""
+def forbid() -> None:
+    """In the child: no memory is both written and executed."""
+    ctypes.CDLL(None).prctl(PR_SET_MDWE, 1, 0, 0, 0)
+
+
+@pytest.fixture
+def as_in_the_units(tmp_path: Path) -> dict[str, str]:
+    """The units' environment."""
     given = dict(line.split("=", 1) for name, line in directives(UNITS[0]) if name == "Environment")
-    environment = {
-        **os.environ,
-        "POLARS_SKIP_CPU_CHECK": given.get("POLARS_SKIP_CPU_CHECK", ""),
-        "TMPDIR": str(tmp_path),
-    }
+    return {**os.environ, "POLARS_SKIP_CPU_CHECK": given.get("POLARS_SKIP_CPU_CHECK", ""), "TMPDIR": str(tmp_path)}
 
-    def forbid() -> None:
-        ctypes.CDLL(None).prctl(PR_SET_MDWE, 1, 0, 0, 0)
 
-    done = run(sys.executable, "-m", "landingzone", "demo", env=environment, preexec_fn=forbid)
+@pytest.mark.timeout(180)
+def test_the_main_job_runs_where_no_memory_is_both_written_and_executed(as_in_the_units: dict[str, str]) -> None:
+    """As MemoryDenyWriteExecute=yes has it, with the units' environment; kernels before 6.3 do not hold it."""
+    done = run(sys.executable, "-m", "landingzone", "demo", env=as_in_the_units, preexec_fn=forbid)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.timeout(120)
+def test_the_console_runs_there_too(as_in_the_units: dict[str, str], root: Path, tmp_path: Path) -> None:
+    log, command = tmp_path / "console.log", [sys.executable, "-m", "landingzone", "--root", str(root), "console"]
+    with log.open("wb") as out:
+        environment = {**as_in_the_units, "LANDINGZONE_LOG__FORMAT": "json"}
+        command += ["--port", "0"]
+        console = subprocess.Popen(command, stderr=out, env=environment, preexec_fn=forbid)  # noqa: PLW1509 - no threads
+    try:
+        until = time.monotonic() + 60
+        while not (opened := re.search(r'"port": ?(\d+)', log.read_text())):
+            assert console.poll() is None, log.read_text()[-2000:]
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        with urlopen(f"http://127.0.0.1:{opened[1]}/sign-in", timeout=30) as page:
+            assert page.status == 200
+    finally:
+        console.terminate()
+        assert console.wait(30) == 0
 
 
 def test_the_sample_settings_can_be_loaded_and_are_stricter_than_the_defaults(tmp_path: Path) -> None:
@@ -180,10 +205,31 @@ def test_the_image_installs_what_is_locked_and_runs_as_nobody_special() -> None:
     assert "--require-hashes --only-binary :all: -r requirements.lock" in install
     last_stage = steps[max(at for at, words in enumerate(steps) if words[0] == "FROM") :]
     assert [words[1] for words in last_stage if words[0] == "USER"] == ["10001:10001"]
-    compose = yaml.safe_load((DEPLOY / "container" / "compose.yaml").read_text())["services"]["server"]
-    assert (compose["read_only"], compose["cap_drop"]) == (True, ["ALL"])
-    assert compose["security_opt"] == ["no-new-privileges:true"]
-    assert all(port.startswith("127.0.0.1:") for port in compose["ports"] if "972" in port)
+    services = yaml.safe_load((DEPLOY / "container" / "compose.yaml").read_text())["services"]
+    assert [service.get("command", ["serve"]) for service in services.values()] == [["serve"], ["console"]]
+    for service in services.values():
+        assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["volumes"] == ["zone:/var/lib/landingzone"]
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"] if "972" in port)
+
+
+def test_what_the_containers_listen_on_is_what_the_settings_say() -> None:
+    default = Settings()
+    services = yaml.safe_load((DEPLOY / "container" / "compose.yaml").read_text())["services"]
+    inside = {int(port.rpartition(":")[2]) for service in services.values() for port in service["ports"]}
+    status = default.status
+    ports = {status.door_port, status.processor_port, status.console_port}
+    assert inside == {default.door.port, default.console.port} | ports
+    assert f":{status.console_port}/healthz" in services["console"]["healthcheck"]["test"][-1]
+    (exposed,) = (words[1:] for words in recipe() if words[0] == "EXPOSE")
+    assert set(map(int, exposed)) == inside - ports
+
+
+def test_the_consoles_unit_stands_beside_the_others() -> None:
+    given = dict(directives(DEPLOY / "systemd" / "landingzone-console.service"))
+    assert "Conflicts" not in given
+    assert {"landingzone.service", "landingzone-sftpd.service"} <= set(given["After"].split())
 
 
 def test_every_locked_requirement_bears_a_hash_and_comes_as_a_wheel_for_the_image() -> None:

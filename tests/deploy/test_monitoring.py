@@ -12,6 +12,7 @@ import promql_parser
 import pytest
 import yaml
 
+from console.tokens import Refusal
 from landingzone import metrics
 from landingzone.metrics import METRICS, Kind
 from landingzone.settings import StatusSettings
@@ -132,6 +133,8 @@ def test_each_metric_that_counts_something_bad_is_watched() -> None:
     asked = " ".join(rule["expr"] for rule in RULES)
     for name in ("uploads_refused", "uploads_cut", "logins_refused", "run_waits", "scans_failed", "watch_restarts"):
         assert f"{name}_total" in asked
+    for name in ("sign_ins_refused", "tokens_refused", "uploads_refused", "requests"):
+        assert f"console_{name}_total" in asked
 
 
 def test_the_ports_that_are_scraped_are_those_that_are_served() -> None:
@@ -140,6 +143,7 @@ def test_the_ports_that_are_scraped_are_those_that_are_served() -> None:
     assert targets == {
         "landingzone-door": [f"127.0.0.1:{default.door_port}"],
         "landingzone-processor": [f"127.0.0.1:{default.processor_port}"],
+        "landingzone-console": [f"127.0.0.1:{default.console_port}"],
     }
 
 
@@ -167,6 +171,17 @@ def test_what_is_told_from_the_start_is_what_can_happen() -> None:
     (refused,) = (line for line in page.splitlines() if line.startswith("| `upload.refused`"))
     at_the_door = refused.split("|")[2].partition("in the console")[0]
     assert set(metrics.REFUSED_UPLOADS) == set(re.findall(r"`([a-z_]+)`", at_the_door)) - {"free_mebibytes"}
+
+
+def test_what_the_console_tells_from_the_start_is_what_can_happen() -> None:
+    page = (REPOSITORY / "docs" / "operator.md").read_text()
+    rows = {line.split("|")[1].strip(): line.split("|")[2] for line in page.splitlines() if line.startswith("| `")}
+    named = {event: set(re.findall(r"`([a-z_]+)`", said)) for event, said in rows.items()}
+    beside = {"free_mebibytes", "bytes_missing", "write_refused"}
+    assert set(metrics.REFUSED_BY_CONSOLE) == named["`upload.refused`"] - beside
+    assert set(metrics.CUT_BY_CONSOLE) == named["`upload.cut`"] - {"kept"}
+    assert set(metrics.REFUSED_SIGN_INS) - {"provider"} == named["`console.sign_in_refused`"] - {"peer"}
+    assert set(metrics.REFUSED_TOKENS) == set(Refusal)
 
 
 def test_prometheus_takes_the_rules_and_they_fire_when_they_should(need: Callable[[str], str], tmp_path: Path) -> None:

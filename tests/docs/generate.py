@@ -323,8 +323,8 @@ def runs_page() -> Iterator[str]:
 def metrics_page() -> Iterator[str]:
     """Every metric that /metrics tells."""
     yield from ("# Metrics", "")
-    yield "What `/metrics` of the front door (`door`) and of the import (`processor`) tell Prometheus, where"
-    yield "[status] is enabled. Beside these stand `process_*`: CPU, memory, open files, start of the process."
+    yield "What `/metrics` of the front door (`door`), of the import (`processor`) and of the console tell Prometheus,"
+    yield "where [status] is enabled. Beside these stand `process_*`: CPU, memory, open files, start of the process."
     yield ""
     columns = ("Metric", "Kind", "Labels", "Of", "Meaning")
     rows = (

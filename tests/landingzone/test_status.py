@@ -25,7 +25,11 @@ from landingzone.metrics import METRICS, Kind, Metrics, Part
 from landingzone.settings import LogSettings, StatusSettings
 
 SAMPLE = Path(__file__).parents[2] / "landingzone" / "sample" / "students.csv"
-ON = {"status__enabled": "true", "status__door_port": 0, "status__processor_port": 0, "status__refresh_seconds": 0.2}
+ON = {
+    "status__enabled": "true",
+    "status__refresh_seconds": 0.2,
+    **{f"status__{part}_port": 0 for part in ("door", "processor", "console")},
+}
 
 
 def ask(port: int, path: str) -> tuple[int, str]:
@@ -117,11 +121,11 @@ def test_what_happened_to_a_file_is_counted_from_login_to_receipt(
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("part", ["sftpd", "processor"])
+@pytest.mark.parametrize("part", ["sftpd", "processor", "console"])
 def test_every_declared_metric_is_exported_and_no_other(make_service: Any, night_log: Any, part: str) -> None:
-    if part == "sftpd":
-        service = make_service("sftpd", **ON)
-        port = ports(service)["sftpd"]
+    if part in {"sftpd", "console"}:
+        service = make_service(part, console__port=0, **ON)
+        port = ports(service)[part]
     else:
         port = night_log(**ON)
     until(lambda: ask(port, "/readyz")[0] == 200)

@@ -112,7 +112,6 @@ class Durable:
             finally:
                 self._under_way.discard(run_id)
                 self._ended(run_id)
-                self._ring()
 
         self._run = run
 
@@ -170,10 +169,6 @@ class Durable:
     def stop(self, *, drain_seconds: int) -> None:
         """Take up nothing more, and wait for what is under way; what is not done by then goes on at the next start."""
         DBOS.destroy(workflow_completion_timeout_sec=drain_seconds)
-
-    def _ring(self) -> None:
-        for bell in self._bells.values():
-            bell.ring()
 
     def _wait_for_next_millisecond(self) -> None:
         """Of two runs enqueued in the same millisecond the queue would not know which came first."""

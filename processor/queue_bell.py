@@ -1,10 +1,11 @@
 """The bell of the queue: what DBOS would only find at its next poll is taken up when somebody rings.
 
 DBOS looks for work at a fixed interval. A short one costs a tenth of a core while nothing is to do, a long one lets
-a file wait. So the interval is long, and who puts a run into the queue, or has a place free for the next one, rings.
-Then it is looked at a short interval for a moment: what was rung for may show late.
+a file wait. So the interval is long, and it is rung when a run comes into the queue, and when one gives its place free.
+A look costs as much as three statements: nobody looks without a reason.
 """
 
+import copy
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -14,9 +15,8 @@ from dbos import _queue as dbos_queue
 if TYPE_CHECKING:
     from dbos import DBOS
 
-SHORT_SECONDS = 0.02
-RESTLESS_SECONDS = 0.2
-"""How long after a ring the short interval holds."""
+LOOKS_APART_SECONDS = 0.01
+"""What is rung for within it is found by one look."""
 
 
 class Bell:
@@ -25,24 +25,22 @@ class Bell:
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._rung = False
-        self._restless_until = 0.0
+        self._looked = 0.0
 
     def ring(self) -> None:
         """There may be something to do."""
         with self._condition:
             self._rung = True
-            self._restless_until = time.monotonic() + RESTLESS_SECONDS
             self._condition.notify_all()
 
     def wait(self, seconds: float) -> None:
-        """Wait until somebody rings, at most so long; within the short interval nobody is heard."""
+        """Wait until it is time to look: somebody has rung, or so many seconds have passed."""
         with self._condition:
-            if time.monotonic() < self._restless_until:
-                self._rung = False
-                self._condition.wait_for(lambda: False, min(seconds, SHORT_SECONDS))
-            elif not self._rung:
-                self._condition.wait_for(lambda: self._rung, seconds)
+            self._condition.wait_for(lambda: self._rung, seconds)
+            if (rest := self._looked + LOOKS_APART_SECONDS - time.monotonic()) > 0:
+                self._condition.wait_for(lambda: False, rest)
             self._rung = False
+            self._looked = time.monotonic()
 
 
 class _Ended:
@@ -70,7 +68,26 @@ def hang_up(bells: dict[str, Bell]) -> None:
 
     def with_bell(stop_event: threading.Event, dbos: "DBOS", queue: dbos_queue.Queue) -> None:
         bell = bells.get(queue.name)
-        work(_Ended(stop_event, bell) if bell is not None else stop_event, dbos, queue)  # type: ignore[arg-type]
+        if bell is None:
+            work(stop_event, dbos, queue)
+            return
+        _ring_for_free_places(dbos, queue.name, bell)
+        fixed = copy.copy(queue)
+        fixed.database_backed_queue = False  # how it is worked on is the settings' to say: it is not read at each look
+        work(_Ended(stop_event, bell), dbos, fixed)  # type: ignore[arg-type]
 
     with_bell.unbelled = work  # type: ignore[attr-defined]
     dbos_queue.queue_worker_thread = with_bell
+
+
+def _ring_for_free_places(dbos: "DBOS", queue: str, bell: Bell) -> None:
+    """Ring whenever DBOS counts one run less of a queue as being in hand here."""
+    active = dbos._active_workflows_set  # noqa: SLF001
+    remove = active._remove  # noqa: SLF001
+
+    def with_ring(key: str, bucket: tuple[str, str | None] | None) -> None:
+        remove(key, bucket)
+        if bucket is not None and bucket[0] == queue:
+            bell.ring()
+
+    active._remove = with_ring  # type: ignore[method-assign]  # noqa: SLF001

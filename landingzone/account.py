@@ -87,7 +87,7 @@ class Accounts:
                 f"{time_zone!r} is not a time zone; use an IANA name such as America/New_York."
             ) from None
         with audit.changing(self._db) as tx:
-            if self._find(tx, name):
+            if self.by_name(tx, name):
                 raise AccountError(f"There is an account {name} already.")
             tx.execute(accounts.insert().values(name=name, title=title, time_zone=time_zone, created_at=iso(now())))
             audit.record(tx, actor=actor, action="account.added", account=name, title=title, time_zone=time_zone)
@@ -103,12 +103,18 @@ class Accounts:
     def find(self, name: str) -> Account | None:
         """The account of that name, or None."""
         with self._db.read() as tx:
-            return self._find(tx, name)
+            return self.by_name(tx, name)
 
     def all(self) -> list[Account]:
         """Every account, by name."""
         with self._db.read() as tx:
             return self.of(tx)
+
+    @staticmethod
+    def by_name(tx: sa.Connection, name: str) -> Account | None:
+        """The account of that name, or None."""
+        row = tx.execute(_BY_NAME, {"of_name": name}).first()
+        return Account(*row) if row else None
 
     @staticmethod
     def of(
@@ -123,7 +129,7 @@ class Accounts:
     def set_enabled(self, name: str, enabled: bool, *, actor: str) -> Account:
         """Open or close the door for all keys of an account; its files and data stay."""
         with audit.changing(self._db) as tx:
-            account = self._find(tx, name)
+            account = self.by_name(tx, name)
             if account is None:
                 raise AccountError(_MISSING.format(name))
             if account.enabled is not enabled:
@@ -143,7 +149,7 @@ class Accounts:
             known = ", ".join(["strict_alt_phone", *GuardSettings.model_fields])
             raise AccountError(f"There is no option {unknown.pop()!r}. There are: {known}.")
         with audit.changing(self._db) as tx:
-            account = self._find(tx, name)
+            account = self.by_name(tx, name)
             if account is None:
                 raise AccountError(_MISSING.format(name))
             kept = {**account.options, **options}
@@ -151,11 +157,6 @@ class Accounts:
             tx.execute(accounts.update().where(accounts.c.name == name).values(options=values))
             audit.record(tx, actor=actor, action="account.options", account=name, options=values)
         return self.get(name)
-
-    @staticmethod
-    def _find(tx: sa.Connection, name: str) -> Account | None:
-        row = tx.execute(_BY_NAME, {"of_name": name}).first()
-        return Account(*row) if row else None
 
 
 def _checked(options: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from landingzone.kept_mapping import KeptMapping
 from landingzone.pattern import Pattern, check_pattern, is_temporary, overlap
 from landingzone.tables import accounts, sources
 
-__all__ = ["KeptMapping", "Source", "SourceError", "Sources", "is_temporary"]
+__all__ = ["KeptMapping", "Source", "SourceError", "Sources", "is_temporary", "source_of"]
 
 
 class SourceError(LandingZoneError):
@@ -88,7 +88,13 @@ class Expected:
 
     def source_of(self, file_name: str) -> str | None:
         """The name of the source that a file of that name belongs to, or None: nobody expects it."""
-        return next((found.name for one in self.declared if (found := one.of_file(file_name))), None)
+        found = source_of(self.declared, file_name)
+        return found.name if found is not None else None
+
+
+def source_of(declared: Iterable[Source], file_name: str) -> Source | None:
+    """Of the sources that an account declares the one that a file of that name belongs to; None: nobody expects it."""
+    return next((found for one in declared if (found := one.of_file(file_name))), None)
 
 
 class Sources:
@@ -98,10 +104,12 @@ class Sources:
         self._db = db
         self._catalogue = catalogue
 
-    def of(self, account: str) -> tuple[Source, ...]:
+    def of(self, account: str, tx: sa.Connection | None = None) -> tuple[Source, ...]:
         """What is expected of an account, in the catalogue's order; for a `{school}` pattern the pattern itself."""
-        with self._db.read() as tx:
+        if tx is not None:
             return self._of(tx, account)
+        with self._db.read() as own:
+            return self._of(own, account)
 
     def schools_of(self, account: str, declared: str) -> tuple[Source, ...]:
         """The sources that a `{school}` pattern has made so far."""
@@ -130,8 +138,7 @@ class Sources:
 
     def match(self, account: str, file_name: str) -> Source | None:
         """The source that a file of that name belongs to, or None: nobody expects it."""
-        found = (source.of_file(file_name) for source in self.of(account))
-        return next((source for source in found if source is not None), None)
+        return source_of(self.of(account), file_name)
 
     def get(self, account: str, name: str) -> Source:
         """The source of that name, declared or default; raises SourceError if there is none."""

@@ -10,7 +10,7 @@ from processor import run as runs
 from processor.archive_store import ArchiveAway
 from processor.context import Context
 from processor.durable import Lost
-from processor.import_step import STEPS, leave
+from processor.import_step import STEPS, Step, leave
 from processor.run import Run, State
 
 log = structlog.get_logger()
@@ -19,8 +19,14 @@ _LONGEST_WAIT = 30.0
 
 
 def durable_steps(here: Context) -> tuple[Callable[[str], None], ...]:
-    """The import's steps as functions of a run's id."""
-    return tuple(_durable(here, step, states) for step, states in STEPS)
+    """The import's steps, one after another, as functions of a run's id."""
+
+    def go_on(run_id: str) -> None:
+        run: Run | None = None
+        for step, states in STEPS:
+            run = _durable(here, step, states, run_id, run)
+
+    return (go_on,)
 
 
 def wait_for_room(here: Context) -> None:
@@ -29,30 +35,26 @@ def wait_for_room(here: Context) -> None:
         time.sleep(1)
 
 
-def _durable(here: Context, step: Callable[[Context, Run], None], states: tuple[State, ...]) -> Callable[[str], None]:
-    def durable(run_id: str) -> None:
-        wait = 0.5
-        while True:
-            try:
-                _once(here, step, states, run_id)
-            except runs.TakenOver:
-                here.in_hand.discard(run_id)
-                log.warning("run.taken_over", step=step.__name__, run=run_id)
-                _leave(here, run_id)
-                raise Lost from None
-            except Exception as error:
-                full = is_disk_full(error)
-                reason = _reason(error, full=full)
-                log.error("run.waits", step=step.__name__, reason=reason, exc_info=error)
-                if full:
-                    here.zone.release_reserve()
-                time.sleep(wait)
-                wait = min(wait * 2, _LONGEST_WAIT)
-            else:
-                return
-
-    durable.__name__ = step.__name__
-    return durable
+def _durable(here: Context, step: Step, states: tuple[State, ...], run_id: str, run: Run | None) -> Run | None:
+    """Do a step until it succeeds; `run`, before and after it, is as the database has it, or None: not known."""
+    wait = 0.5
+    while True:
+        try:
+            return _once(here, step, states, run or _read(here, run_id))
+        except runs.TakenOver:
+            here.in_hand.discard(run_id)
+            log.warning("run.taken_over", step=step.__name__, run=run_id)
+            _leave(here, run_id)
+            raise Lost from None
+        except Exception as error:
+            full = is_disk_full(error)
+            reason = _reason(error, full=full)
+            log.error("run.waits", step=step.__name__, reason=reason, exc_info=error)
+            if full:
+                here.zone.release_reserve()
+            time.sleep(wait)
+            wait = min(wait * 2, _LONGEST_WAIT)
+            run = None
 
 
 def _leave(here: Context, run_id: str) -> None:
@@ -71,25 +73,30 @@ def _reason(error: Exception, *, full: bool) -> str:
     return "disk_full" if full else reason
 
 
-def _once(here: Context, step: Callable[[Context, Run], None], states: tuple[State, ...], run_id: str) -> None:
+def _read(here: Context, run_id: str) -> Run:
+    """The run as it is now. Raises TakenOver if it was in this process's hand, and is no more."""
     with here.db.read() as tx:
         run = runs.get(tx, run_id)
     if run_id in here.in_hand and run.owner != here.owner:
         raise runs.TakenOver
+    return run
+
+
+def _once(here: Context, step: Step, states: tuple[State, ...], run: Run) -> Run | None:
     if run.state not in states:
-        return
+        return run
     with structlog.contextvars.bound_contextvars(account=run.account, landing_id=run.landing_id, attempt=run.attempt):
         if run.owner != here.owner:
-            _take_in_hand(here, run)
-        step(here, run)
+            run = _take_in_hand(here, run)
+        return step(here, run)
 
 
-def _take_in_hand(here: Context, run: Run) -> None:
+def _take_in_hand(here: Context, run: Run) -> Run:
     """Own a run that nobody owns. Raises TakenOver if somebody does."""
     here.in_hand.add(run.id)  # before: what is its own and not in hand has strayed
     try:
         with here.progress.write() as tx:
-            runs.own(tx, run, here.owner)
+            return runs.own(tx, run, here.owner)
     except BaseException:
         here.in_hand.discard(run.id)
         raise

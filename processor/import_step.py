@@ -4,9 +4,9 @@ Up to the commit in `bring_in` nothing has happened that counts; after it everyt
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 import structlog
@@ -16,7 +16,7 @@ from landingzone.account import Account, Accounts
 from landingzone.clock import iso, now
 from landingzone.db import is_busy, is_disk_full
 from landingzone.feed import Feed, Mode
-from landingzone.source import Source
+from landingzone.source import Source, source_of
 from processor import account_data, receipt, reverting, staging, verdict
 from processor import run as runs
 from processor import standing as standings
@@ -72,21 +72,25 @@ class Application:
         return any(not one.empty for one in self.changes)
 
 
+Step = Callable[[Context, Run], Run | None]
+"""A step of a run; returns the run as it is in the database then, or None: it has to be read again."""
+
 # The steps
 
 
-def claim(here: Context, run: Run) -> None:
+def claim(here: Context, run: Run) -> Run | None:
     """Take the file out of the inbox (or back out of the archive, for a further attempt) into the run's own folder."""
     try:
         present = here.zone.claim(run.landing) or here.archive.restore(run.landing)
     except IdentityMissing:
         log.warning("archive.locked")
         _commit(here, run, Report(), Verdict(Outcome.FAILED, "The archive's copy of the file cannot be opened."))
-        return
-    if not present and run.attempt == 1:
-        _commit(here, run, Report(), Verdict(Outcome.WITHDRAWN))
-    elif not present:
-        _commit(here, run, Report(), Verdict(Outcome.FAILED, "The archive no longer holds the file."))
+        return None
+    if present:
+        return run
+    gone = Verdict(Outcome.FAILED, "The archive no longer holds the file.")
+    _commit(here, run, Report(), Verdict(Outcome.WITHDRAWN) if run.attempt == 1 else gone)
+    return None
 
 
 def bring_in(here: Context, run: Run) -> None:
@@ -111,13 +115,13 @@ def bring_in(here: Context, run: Run) -> None:
         _commit(here, run, report, Verdict(Outcome.FAILED, "Our disk was full." if full else ""), progress=progress)
 
 
-def keep(here: Context, run: Run) -> None:
+def keep(here: Context, run: Run) -> Run:
     """Put the file and what the attempt staged into the archive."""
     here.archive.keep(run, sha256=run.sha256)
-    _advance(here, run, State.ARCHIVED)
+    return _advance(here, run, State.ARCHIVED)
 
 
-def hand_out(here: Context, run: Run) -> None:
+def hand_out(here: Context, run: Run) -> Run:
     """Write the receipt where the customer fetches it, and bring those up to date that this run has superseded."""
     with here.db.read() as tx:
         receipts = [run, *runs.superseded_by(tx, run)]
@@ -126,9 +130,10 @@ def hand_out(here: Context, run: Run) -> None:
         receipt.write(
             here.zone, here.archive, one, as_latest=latest is not None and one.landing_id == latest.landing_id
         )
-    _advance(here, run, State.RECEIPTED)
+    done = _advance(here, run, State.RECEIPTED)
     assert run.outcome is not None
     log.info(_EVENTS[run.outcome], source=run.source, **(run.report or {}).get("rows", {}))
+    return done
 
 
 def leave(here: Context, run: Run) -> None:
@@ -149,7 +154,7 @@ def leave(here: Context, run: Run) -> None:
 
 
 #: The steps of a run, each with the states in which it has work to do.
-STEPS = (
+STEPS: tuple[tuple[Step, tuple[State, ...]], ...] = (
     (claim, (State.LANDED, *runs.BEFORE_COMMIT)),
     (bring_in, runs.BEFORE_COMMIT),
     (keep, (State.APPLIED,)),
@@ -165,7 +170,14 @@ def _judge(
 ) -> tuple[Verdict, Application | None]:
     """Take the claimed file as far as it goes; nothing is applied yet. What is in use until the commit is `held`."""
     report.sha256, report.bytes = staging.sha256_of(here.zone.claimed_path(run.landing))
-    report.resumed = _was_resumed(here, run)
+    with here.db.read() as tx:
+        notes = landing_record.find(tx, run.landing_id)
+        account = Accounts.by_name(tx, run.account)
+        declared = here.sources.of(run.account, tx)
+        source = source_of(declared, run.file)
+        source_id = here.sources.find_id(tx, run.account_id, source) if source is not None else None
+    assert account is not None
+    report.resumed = notes is not None and notes.resumed
     if run.crashes >= SET_ASIDE_AFTER:
         log.error("run.set_aside", crashes=run.crashes)
         return Verdict(Outcome.FAILED, f"Our system ended {run.crashes} times while it read this file."), None
@@ -174,14 +186,16 @@ def _judge(
     if run.request is not None and run.request["kind"] == "revert":
         return _undo(here, run, report, progress)
 
-    source = here.sources.match(run.account, run.file)
     if source is None:
-        expected = ", ".join(one.pattern for one in here.sources.of(run.account))
+        expected = ", ".join(one.pattern for one in declared)
         return Verdict(Outcome.UNRECOGNISED, f"Expected are: {expected}."), None
     feed, mode = here.catalogue[source.feed], Mode(source.mode)
     report.source, report.feed = source.name, feed.name
-    account = Accounts(here.db).get(run.account)
-    source_id = _recognise(here, run, source, progress)
+    if source_id is None:
+        with here.db.write() as tx:
+            source_id = here.sources.id_of(tx, run.account_id, source)
+    progress.source_id = source_id
+    progress.reached(State.RECOGNISED)
 
     with here.db.read() as tx:
         seen = standings.seen(tx, source_id)
@@ -308,26 +322,10 @@ def _undo(here: Context, run: Run, report: Report, progress: Progress) -> tuple[
     return Verdict(Outcome.REVERTED, reason), Application(undone_run.source_id, seen, changes, after, undone=undone)
 
 
-def _recognise(here: Context, run: Run, source: Source, progress: Progress) -> int:
-    with here.db.read() as tx:
-        source_id = here.sources.find_id(tx, run.account_id, source)
-    if source_id is None:
-        with here.db.write() as tx:
-            source_id = here.sources.id_of(tx, run.account_id, source)
-    progress.source_id = source_id
-    progress.reached(State.RECOGNISED)
-    return source_id
-
-
-def _was_resumed(here: Context, run: Run) -> bool:
-    with here.db.read() as tx:
-        notes = landing_record.find(tx, run.landing_id)
-    return notes is not None and notes.resumed
-
-
-def _advance(here: Context, run: Run, to: State) -> None:
+def _advance(here: Context, run: Run, to: State) -> Run:
     with here.progress.write() as tx:
         runs.advance(tx, run, to, owner=here.owner)
+    return replace(run, state=to)
 
 
 def _commit(

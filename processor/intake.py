@@ -10,7 +10,7 @@ from landingzone import landing_record
 from landingzone.account import Account, Accounts
 from landingzone.feed import Mode
 from landingzone.landing import Landing, NameRefused
-from landingzone.source import is_temporary
+from landingzone.source import Source, is_temporary, source_of
 from processor import run as runs
 from processor.context import Context
 from processor.turns import Turns
@@ -68,7 +68,8 @@ class Intake:
             self._take(account, new[begin : begin + _TAKEN_AT_ONCE])
 
     def _take(self, account: Account, waiting: list[Landing]) -> None:
-        priorities = {landing.id: self._priority(landing) for landing in waiting}
+        declared = self._here.sources.of(account.name)
+        priorities = {landing.id: _priority(source_of(declared, landing.name)) for landing in waiting}
         with self._here.db.write() as tx:
             runs.hold_account(tx, account.id)
             for landing in waiting:
@@ -77,10 +78,6 @@ class Intake:
                     runs.add(tx, landing, priority=priorities[landing.id])
         self._taken.setdefault(account.name, set()).update(priorities)
         self._turns.ask(account.id)
-
-    def _priority(self, landing: Landing) -> int:
-        source = self._here.sources.match(landing.account, landing.name)
-        return runs.EVENTS if source is not None and source.mode == Mode.EVENTS else runs.ROSTERS
 
     def _adopt_dropped(self, account: str) -> None:
         """Give files that were put in by hand their landing id, once they have kept their size for a while."""
@@ -105,6 +102,10 @@ class Intake:
             landing = self._here.zone.adopt(account, name)
             del self._dropped[account, name]
             log.info("file.adopted", account=account, landing_id=landing.id, bytes=info.st_size)
+
+
+def _priority(source: Source | None) -> int:
+    return runs.EVENTS if source is not None and source.mode == Mode.EVENTS else runs.ROSTERS
 
 
 def _account_of(landing: Landing) -> str:

@@ -5,7 +5,7 @@ ended. The outcome commits in the transaction of the data; after that a run only
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
@@ -114,10 +114,12 @@ class Run:
         return self.request is not None and self.request["kind"] == "revert" and self.outcome is not Outcome.REVERTED
 
 
-def own(tx: sa.Connection, run: Run, owner: str) -> None:
-    """Let a process claim a run that has no owner. Raises TakenOver if it has one."""
-    if tx.execute(_OWN, {"of_id": run.id, "new_owner": owner}).rowcount != 1:
+def own(tx: sa.Connection, run: Run, owner: str) -> Run:
+    """Let a process claim a run that has no owner; returns it as it is then. Raises TakenOver if it has one."""
+    state = tx.execute(_OWN, {"of_id": run.id, "new_owner": owner}).scalar()
+    if state is None:
         raise TakenOver
+    return replace(run, owner=owner, state=State(state))
 
 
 def disown(tx: sa.Connection, node: str, *, but: str = "", crashed: bool) -> int:
@@ -395,6 +397,7 @@ _OWN = (
         owner=sa.bindparam("new_owner"),
         state=sa.case((runs.c.state == State.LANDED.value, State.CLAIMED.value), else_=runs.c.state),
     )
+    .returning(runs.c.state)
 )
 _NEWEST_OF_SOURCE = (
     _QUERY.where(runs.c.source_id == sa.bindparam("of_source"), runs.c.outcome.is_not(None))

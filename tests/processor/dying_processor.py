@@ -20,7 +20,7 @@ from typing import Any
 MOMENTS = {
     "claim": ("landingzone.zone", "Zone.claim"),
     "hash": ("processor.staging", "sha256_of"),
-    "recognise": ("processor.import_step", "_recognise"),
+    "recognise": ("processor.import_step", "reading_of"),
     "staging": ("processor.staging", "fresh_staging"),
     "examine": ("processor.account_reading", "examine"),
     "reconcile": ("processor.comparison", "reconcile"),
@@ -107,10 +107,11 @@ def arm_commit(when: str, state: str, put: Callable[[Any, str, Any], None]) -> N
         advance(tx, run, to, **named)
         entered = to.value == state
 
-    def noting_owner(tx: Any, run: Any, owner: str) -> None:
+    def noting_owner(tx: Any, run: Any, owner: str) -> Any:
         nonlocal entered
-        own(tx, run, owner)
+        owned = own(tx, run, owner)
         entered = state == "claimed"
+        return owned
 
     @contextmanager
     def dying(self: Database, **named: Any) -> Any:

@@ -78,7 +78,10 @@ def _shared_whole(_empty_root: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def _shared(request: pytest.FixtureRequest) -> "Service":
-    return request.getfixturevalue(getattr(request.module, "SERVICE", "_shared_service"))
+    """What the module's SERVICE names; on PostgreSQL its twin of that name and `_on_postgresql`."""
+    name = getattr(request.module, "SERVICE", "_shared_service")
+    kind = request.getfixturevalue("database_kind")
+    return request.getfixturevalue(name if kind == "sqlite" else f"{name}_on_{kind}")
 
 
 @pytest.fixture
@@ -95,11 +98,8 @@ def root(request: pytest.FixtureRequest, _empty_root: Path, tmp_path: Path, data
         yield made
         return
     server: Postgresql = request.getfixturevalue("_postgresql")
-    url = server.new_database()
-    (made / "landingzone.db").unlink()
-    (made / "landingzone.toml").write_text(f"database_url = {json.dumps(url)}\n")
-    yield made
-    server.drop(url)
+    with server.zone_at(made):
+        yield made
 
 
 _numbers = itertools.count(1)
@@ -369,6 +369,15 @@ class Postgresql:
         with self.as_admin() as tx:
             tx.execute(sa.text(f"CREATE DATABASE {name}" + ("" if empty else f" TEMPLATE {self.TEMPLATE}")))
         return self._url_of(name)
+
+    @contextlib.contextmanager
+    def zone_at(self, root: Path) -> Iterator[None]:
+        """Let a zone without accounts use a database of its own here."""
+        url = self.new_database()
+        (root / "landingzone.db").unlink()
+        (root / "landingzone.toml").write_text(f"database_url = {json.dumps(url)}\n")
+        yield
+        self.drop(url)
 
     def drop(self, url: str) -> None:
         """Remove a database, whoever is still connected."""

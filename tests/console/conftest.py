@@ -9,6 +9,7 @@ import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -75,15 +76,34 @@ class Visitor:
 @pytest.fixture(scope="session")
 def _shared_console(_empty_root: Path, tmp_path_factory: pytest.TempPathFactory, request: Any) -> Iterator[Any]:
     """Front door, processor and console together, for all tests that say SERVICE = "_shared_console"."""
-    service_class = request.getfixturevalue("service_class")
     folder = tmp_path_factory.mktemp("console")
     root = Path(shutil.copytree(_empty_root, folder / "root"))
+    with _whole(request.getfixturevalue("service_class"), root, folder / "log.json") as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def _shared_console_on_postgresql(
+    _empty_root: Path, tmp_path_factory: pytest.TempPathFactory, request: Any
+) -> Iterator[Any]:
+    """The same on PostgreSQL, for those of these tests that are marked `both_databases`."""
+    folder = tmp_path_factory.mktemp("console-postgresql")
+    root = Path(shutil.copytree(_empty_root, folder / "root"))
+    with (
+        request.getfixturevalue("_postgresql").zone_at(root),
+        _whole(request.getfixturevalue("service_class"), root, folder / "log.json") as service,
+    ):
+        yield service
+
+
+@contextmanager
+def _whole(service_class: Any, root: Path, log_file: Path) -> Iterator[Any]:
     settings = {
         "LANDINGZONE_CONSOLE__PORT": "0",
         "LANDINGZONE_CONSOLE__REQUESTS_PER_MINUTE": "100000",
         "LANDINGZONE_LIMITS__EXEMPT_NETWORKS": '["192.0.2.0/24"]',
     }
-    service = service_class(root, folder / "log.json", "serve --console", settings=settings).start()
+    service = service_class(root, log_file, "serve --console", settings=settings).start()
     service.wait_for("console.opened", seconds=60)
     yield service
     service.stop()

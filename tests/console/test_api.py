@@ -14,6 +14,7 @@ from landingzone.clock import now
 from landingzone.command import Installation
 
 SERVICE = "_shared_console"
+both_databases = pytest.mark.both_databases
 ROWS = "Student ID,First Name,Last Name,Phone,School ID\r\n"
 GOOD = ROWS + "".join(f"{n},Ann{n},Lee,91955501{n:02},014\r\n" for n in range(1, 9))
 BAD = ROWS + "1,Ann,Lee,9195550123,014\r\n2,Bo,Secretname,12,014\r\n"
@@ -101,6 +102,7 @@ def test_what_is_not_in_the_document_is_refused_in_words_and_without_what_was_se
     problem(operator.http.post("/accounts", content=b"x" * (2 << 20)), 413, "too_large")
 
 
+@both_databases
 def test_a_listing_comes_in_pages(operator: Any, account: str) -> None:
     names = [f"{account}-{letter}" for letter in "abc"]
     for name in names:
@@ -118,6 +120,7 @@ def test_a_listing_comes_in_pages(operator: Any, account: str) -> None:
 # Accounts and what is expected of them
 
 
+@both_databases
 def test_an_account_is_made_set_shut_and_opened(operator: Any, here: Installation, account: str) -> None:
     made = operator.post("/accounts", name=account, title="Springfield", time_zone="America/Chicago")
     assert made.status_code == 201
@@ -140,6 +143,7 @@ def test_an_account_is_made_set_shut_and_opened(operator: Any, here: Installatio
     assert operator.post("/audit/verify", kept=verdict["head"]).json()["broken"] is None
 
 
+@both_databases
 def test_what_is_expected_of_an_account_is_declared_mapped_and_retired(
     operator: Any, here: Installation, make_account: Any, account: str
 ) -> None:
@@ -168,6 +172,7 @@ def test_what_is_expected_of_an_account_is_declared_mapped_and_retired(
     problem(operator.post(f"/accounts/{account}/sources/sis/retire", rows="keep"), 404, "not_found")
 
 
+@both_databases
 def test_days_off_broadcasts_and_addresses_are_kept(operator: Any, make_account: Any, account: str) -> None:
     make_account()
     days = {"first": "2090-11-26", "last": "2090-11-27", "account": account}
@@ -221,6 +226,7 @@ def test_a_key_is_looked_at_added_rotated_and_revoked(
 # Runs
 
 
+@both_databases
 def test_a_run_its_receipt_its_rejects_and_its_file(
     operator: Any, call: Any, make_account: Any, send: Any, here: Installation, account: str
 ) -> None:
@@ -256,6 +262,7 @@ def test_a_run_its_receipt_its_rejects_and_its_file(
     problem(operator.get(f"/runs/{'0' * 8}-0000-7000-8000-{'0' * 12}"), 404, "not_found")
 
 
+@both_databases
 def test_a_held_run_is_approved_rejected_and_undone_and_many_at_once(
     operator: Any, make_account: Any, send: Any, here: Installation, account: str, end: Any
 ) -> None:
@@ -286,6 +293,7 @@ def test_a_held_run_is_approved_rejected_and_undone_and_many_at_once(
     assert actors == {f"{me['user']} (token {me['token']})"}
 
 
+@both_databases
 def test_how_an_account_stands(
     operator: Any, call: Any, make_account: Any, send: Any, here: Installation, account: str
 ) -> None:
@@ -301,6 +309,7 @@ def test_how_an_account_stands(
     assert [one["source"] for one in next(each for each in late if each["account"] == account)["arrivals"]] == ["staff"]
 
 
+@both_databases
 def test_recipients_are_read_in_pages_and_only_by_operators(
     operator: Any, call: Any, make_account: Any, send: Any, account: str
 ) -> None:
@@ -328,9 +337,113 @@ def test_recipients_are_read_in_pages_and_only_by_operators(
     assert {one["code"] for one in findings} == {"reference_missing", "feed_never_sent"}
 
 
+PEOPLE = {
+    "students": [
+        "student_id,first_name,last_name,phone,school_id,language,grade",
+        "s1,Ada,Diaz,206-555-0001,001,es,3",
+        "s2,Ben,Diaz,206-555-0001,001,es,5",
+        "s3,Cem,Kaya,206-555-0003,002,en,3",
+    ],
+    "guardians": [
+        "guardian_id,student_id,category,first_name,last_name,phone,language",
+        "g1,s1,Mother,Eva,Diaz,206-555-0101,es",
+        "g1,s2,Mother,Eva,Diaz,206-555-0101,es",
+        "g2,s2,Father,Leo,Diaz,206-555-0102,en",
+    ],
+    "sections": [
+        "staff_id,school_id,section_id,period,course_name",
+        "t1,001,A,1,Art",
+        "t2,002,B,2,Biology",
+    ],
+    "enrollments": [
+        "student_id,school_id,section_id,period,course_name",
+        "s1,001,A,,",
+        "s2,001,A,,",
+        "s3,002,B,,",
+    ],
+    "teachers": [
+        "teacher_id,first_name,last_name,user_name,email",
+        "t1,Tia,Ames,tames,tames@example.com",
+        "t2,Tom,Bell,tbell,tbell@example.com",
+    ],
+    "staff": [
+        "staff_id,first_name,last_name,phone,school_id,position",
+        "t1,Tia,Ames,206-555-0201,001,Teacher",
+        "t3,Pat,Poe,206-555-0203,001,Nurse",
+        "t4,Kim,Poe,206-555-0204,002,Nurse",
+    ],
+    "attendance": ["student_id,absence_date,period", "s2,01/30/2026,"],
+}
+
+
+def all_pages(caller: Any, path: str, **asked: Any) -> list[dict[str, Any]]:
+    """Every item of a listing, asked for two at a time."""
+    found: list[dict[str, Any]] = []
+    after: dict[str, Any] = {}
+    while True:
+        answer = caller.get(path, limit=2, **asked, **after)
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        assert len(page["items"]) <= 2
+        found += page["items"]
+        if page["next"] is None:
+            return found
+        after = {"after": page["next"]}
+
+
+@both_databases
+@pytest.mark.timeout(180)
+def test_each_condition_chooses_recipients_and_pages_break_within_a_student_too(
+    operator: Any, make_account: Any, send: Any, account: str
+) -> None:
+    make_account()
+    for feed, lines in PEOPLE.items():
+        run = send(account, f"{feed}.csv", "\n".join([*lines, ""]))
+        assert run.outcome == "imported", run.report
+    where = f"/accounts/{account}/recipients"
+    everybody = [("s1", "g1"), ("s2", "g1"), ("s2", "g2"), ("s3", "s3")]
+    expected: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
+        ({}, everybody),
+        ({"school": "001"}, everybody[:3]),
+        ({"school": ["001", "002"], "grade": "3"}, [("s1", "g1"), ("s3", "s3")]),
+        ({"section": "A"}, everybody[:3]),
+        ({"course": "Biology"}, [("s3", "s3")]),
+        ({"period": "1"}, everybody[:3]),
+        ({"language": "EN"}, [("s2", "g2"), ("s3", "s3")]),
+        ({"absent_on": "2026-01-30"}, [("s2", "g1"), ("s2", "g2")]),
+        ({"as_user": "tbell"}, [("s3", "s3")]),
+        ({"staff": True}, [("", "t1"), ("", "t3"), ("", "t4")]),
+        ({"staff": True, "position": "Nurse", "school": "001"}, [("", "t3")]),
+    ]
+    for asked, meant in expected:
+        found = [(one["student_id"], one["contact_id"]) for one in all_pages(operator, where, **asked)]
+        assert found == meant, asked
+        counts = operator.get(f"{where}/counts", **asked).json()
+        assert (counts["students"] or counts["staff"]) == len(meant if "staff" in asked else {one[0] for one in meant})
+    assert [one["id"] for one in all_pages(operator, "/runs", account=account)] == [
+        one["id"] for one in operator.get("/runs", account=account, limit=200).json()["items"]
+    ]
+    assert len(all_pages(operator, "/runs", account=account)) == len(PEOPLE)
+
+
+@both_databases
+def test_the_trail_is_read_in_pages_newest_first(operator: Any, here: Installation, account: str) -> None:
+    assert operator.post("/accounts", name=account).status_code == 201
+    for share in (0.1, 0.2, 0.3, 0.4):
+        assert operator.put(f"/accounts/{account}/options", reject_share=share).status_code == 200
+    kept = [one.id for one in audit.records(here.db, account=account)]
+    assert len(kept) == 5
+    assert [one["id"] for one in all_pages(operator, "/audit", account=account)] == sorted(kept, reverse=True)
+    today = f"{now():%Y-%m-%d}"
+    chosen = all_pages(operator, "/audit", account=account, action="account.options", since=today)
+    assert [one["detail"]["options"]["reject_share"] for one in chosen] == [0.4, 0.3, 0.2, 0.1]
+    assert all_pages(operator, "/audit", account=account, since="2090-01-01") == []
+
+
 # The door
 
 
+@both_databases
 def test_who_has_to_wait_is_let_go_and_the_doctor_explains(
     operator: Any, here: Installation, make_account: Any, account: str
 ) -> None:

@@ -91,6 +91,12 @@ class Pattern:
 
 def check_pattern(text: str) -> Pattern:
     """The pattern, if it may be used; raises PatternError, saying what may stand in one."""
+    if "/" in text:
+        name = text.rpartition("/")[2]
+        raise PatternError(
+            f"{text!r}: a file lands under its own name, whatever folder it was sent to; give the name alone"
+            + (f": {name!r}." if name else ".")
+        )
     try:
         check_name(text)
     except NameRefused as refused:

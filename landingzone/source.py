@@ -19,6 +19,7 @@ from landingzone.due import canonical
 from landingzone.errors import LandingZoneError
 from landingzone.feed import Catalogue, Feed, Mode
 from landingzone.kept_mapping import KeptMapping
+from landingzone.landing import NameRefused, check_name
 from landingzone.pattern import Pattern, check_pattern, is_temporary, overlap
 from landingzone.tables import accounts, sources
 
@@ -160,12 +161,12 @@ class Sources:
     ) -> Source:
         """Declare a source, or change what is declared of it.
 
-        Raises PatternError for an unusable pattern, DueError for an unusable due time, SourceError if another source's
-        pattern could match the same file.
+        Raises PatternError for an unusable pattern, DueError for an unusable due time, SourceError for an unusable
+        name, or if another source's pattern could match the same file.
         """
         checked = check_pattern(pattern)
         source = Source(
-            name=name or checked.source_name,
+            name=_check_source_name(name) if name else checked.source_name,
             pattern=pattern,
             feed=feed.name,
             mode=(mode or feed.mode).value,
@@ -276,6 +277,16 @@ class Sources:
         for feed in self._catalogue.values():
             default = Source(feed.name, f"{feed.name}.csv", feed.name, feed.mode.value)
             yield from by_feed.pop(feed.name, [] if feed.name in retired else [default])
+
+
+def _check_source_name(name: str) -> str:
+    """The name, if a source may have it: receipts are named after it, as `latest-<source>.receipt.json`."""
+    if "/" in name:
+        raise SourceError(f"{name!r}: a source's name has no slash; call it {name.strip('/').replace('/', '-')!r}.")
+    try:
+        return check_name(name)
+    except NameRefused as refused:
+        raise SourceError(f"This cannot be a source's name, after which receipts are named. {refused}") from None
 
 
 _QUERY = (

@@ -157,6 +157,9 @@ def test_what_is_expected_of_an_account_is_declared_mapped_and_retired(
         f"/accounts/{account}/sources/sis", pattern="sis_{date}.csv", feed="students", due="Mon-Thu 6:00"
     ).json()
     assert (made["due"], made["mode"], made["mapping"]) == ("Mon-Thu 06:00", "full", None)
+    folder = {"pattern": "exports/sis_{date}.csv", "feed": "students"}
+    assert "name alone" in problem(operator.put(f"/accounts/{account}/sources/sis", **folder), 409, "refused")
+    problem(operator.put(f"/accounts/{account}/sources/a%2Fb", **{**folder, "pattern": "a.csv"}), 404, "not_found")
     where = f"/accounts/{account}/sources/sis/mapping"
     mapped = operator.put(where, headers={"phone": "Home Tel"}, positions={"student_id": 1}).json()
     assert mapped["mapping"] == {"headers": {"phone": "Home Tel"}, "positions": {"student_id": 1}, "widths": []}

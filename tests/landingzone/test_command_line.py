@@ -50,6 +50,24 @@ def test_init_can_be_repeated_and_changes_nothing(tmp_path: Path) -> None:
     assert {oct(path.stat().st_mode & 0o77) for path in [root, *root.rglob("*")] if path.suffix != ".pub"} == {"0o0"}
 
 
+def test_what_is_expected_has_no_folder_in_its_name_and_one_line_says_what_to_write(tmp_path: Path) -> None:
+    root = str(tmp_path / "zone")
+    landingzone("--root", root, "init")
+    landingzone("--root", root, "accounts", "add", "springfield")
+    expect = ("--root", root, "feeds", "expect", "springfield")
+    for words, told in (
+        (("exports/pupils_{date}.csv",), "give the name alone: 'pupils_{date}.csv'."),
+        (("pupils/",), "give the name alone."),
+        (("pupils.csv", "--name", "sis/students"), "call it 'sis-students'."),
+        (("pupils.csv", "--name", "sis\nstudents"), "cannot be a source's name"),
+        (("pupils.csv", "--name", "x" * 151), "at most 150"),
+    ):
+        done = landingzone(*expect, *words, "--feed", "students")
+        assert (done.returncode, done.stderr.count("\n"), told in done.stderr) == (1, 1, True), done.stderr
+    assert "pupils" not in landingzone("--root", root, "feeds", "list", "springfield").stdout
+    assert landingzone(*expect, "pupils.csv", "--feed", "students", "--name", "sis-students").returncode == 0
+
+
 def test_an_account_name_must_be_one_that_a_folder_and_a_login_can_bear(tmp_path: Path) -> None:
     root = str(tmp_path / "zone")
     landingzone("--root", root, "init")

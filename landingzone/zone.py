@@ -410,6 +410,12 @@ def create_file(path: Path) -> BinaryIO:
 
 def write_file(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: under another name, fsynced, renamed over what was there, folder fsynced."""
+    put_file(path, content)
+    fsync_folder(path.parent)
+
+
+def put_file(path: Path, content: bytes) -> None:
+    """Like `write_file`, of several: the folder is still to be fsynced."""
     part = path.with_name(f".{path.name}.part")
     file = create_file(part)
     try:
@@ -421,7 +427,6 @@ def write_file(path: Path, content: bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    fsync_folder(path.parent)
 
 
 def link_file(path: Path, name: Path) -> None:

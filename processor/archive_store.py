@@ -17,7 +17,7 @@ from uuid import uuid4
 import stamina
 
 from landingzone.settings import ArchiveSettings
-from landingzone.zone import FOLDER_MODE, fsync_folder, write_file
+from landingzone.zone import FOLDER_MODE, fsync_folder, put_file, write_file
 
 _TRIES = 4
 _TRIED_FOR = 20.0
@@ -95,7 +95,7 @@ class LocalStore:
         _make_folders(into)
         for name, content in files.items():
             if isinstance(content, bytes):
-                write_file(into / name, content)
+                put_file(into / name, content)
             else:
                 content.rename(into / name)
         fsync_folder(into)

@@ -6,7 +6,7 @@ that lands while ten rosters wait goes next, and every account waits behind othe
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,11 +66,11 @@ def unclaimed(tx: sa.Connection, *, before: str | None = None) -> list[Turn]:
     return _turns(tx, _turn(sa.and_(given, runs.c.turn_at < before) if before else given))
 
 
-def waiting_accounts(tx: sa.Connection) -> list[int]:
-    """The accounts (by number) that have runs waiting, and whose turn nobody has."""
-    waiting, has_turn = runs.alias("waiting"), sa.select(runs.c.account_id).where(sa.text(HAS_TURN))
-    query = sa.select(waiting.c.account_id).where(sa.text(AWAITS_TURN), waiting.c.account_id.not_in(has_turn))
-    return list(tx.execute(query.distinct()).scalars())
+def waiting_accounts(tx: sa.Connection, among: Collection[int] | None = None) -> list[int]:
+    """The accounts (by number, all or among some) that have runs waiting, and whose turn nobody has."""
+    if among is None:
+        return list(tx.execute(_WAITING).scalars())
+    return list(tx.execute(_WAITING_AMONG, {"among": sorted(among)}).scalars())
 
 
 class Turns:
@@ -137,16 +137,16 @@ class Turns:
 
     def _give(self, asked: set[int], ended: set[str], *, resume: bool) -> None:
         owed, self._owed = self._owed, []
-        accounts_of_ended = sa.select(runs.c.account_id).where(runs.c.id.in_(ended))
         with self._here.db.read() as tx:
-            if resume or time.monotonic() - self._looked >= _LOOKED_EVERY:
-                asked = asked | set(waiting_accounts(tx))
-                self._looked = time.monotonic()
             if ended:
-                asked = asked | set(tx.execute(accounts_of_ended).scalars())
+                asked = asked | set(tx.execute(_ACCOUNTS_OF, {"of_ids": sorted(ended)}).scalars())
+            if resume or time.monotonic() - self._looked >= _LOOKED_EVERY:
+                todo = sorted(waiting_accounts(tx))
+                self._looked = time.monotonic()
+            else:
+                todo = sorted(waiting_accounts(tx, asked))
             owed += unclaimed(tx) if resume else []
         self._enqueue(owed)
-        todo = sorted(asked)
         for begin in range(0, len(todo), _GIVEN_AT_ONCE):
             with self._here.progress.write() as tx:
                 given = [give(tx, account_id) for account_id in todo[begin : begin + _GIVEN_AT_ONCE]]
@@ -199,5 +199,10 @@ _NEXT = (
     .order_by(runs.c.priority, runs.c.landing_id, runs.c.attempt)
     .limit(1)
 )
+_ACCOUNTS_OF = sa.select(runs.c.account_id).where(runs.c.id.in_(sa.bindparam("of_ids", expanding=True)))
+_HAVE_TURN = sa.select(runs.c.account_id).where(sa.text(HAS_TURN))
+_WAITS = runs.alias("waiting")
+_WAITING = sa.select(_WAITS.c.account_id).where(sa.text(AWAITS_TURN), _WAITS.c.account_id.not_in(_HAVE_TURN)).distinct()
+_WAITING_AMONG = _WAITING.where(_WAITS.c.account_id.in_(sa.bindparam("among", expanding=True)))
 _GIVE = runs.update().where(runs.c.id == sa.bindparam("of_id")).values(turn_at=sa.bindparam("at"))
 _TURN_OF_RUN = _turn(runs.c.id == sa.bindparam("of_id"))

@@ -2,6 +2,9 @@
 
 Only a run whose turn it is stands in the durable queue; the database keeps it to one of each account. So attendance
 that lands while ten rosters wait goes next, and every account waits behind others' runs, never behind their queues.
+
+Turns are given late: of rosters, no more than will soon be begun. Attendance that lands behind the turn of a roster
+would wait as long as that one does.
 """
 
 import threading
@@ -24,6 +27,8 @@ from processor.run import EVENTS, State, hold_account
 _LOOKED_EVERY = 1.0
 """Seconds between two looks for accounts whose turn nobody has: what was asked for by a command, or lost in a crash."""
 _GIVEN_AT_ONCE = 100
+_AHEAD = 2
+"""Turns of rosters that this process has given and nobody has begun, for each of its workers."""
 _PACKED = (".gz", ".zip", ".zst", ".xlsx")
 _UNPACKS_TO = 8
 """How many times larger a packed file is taken to be."""
@@ -66,11 +71,13 @@ def unclaimed(tx: sa.Connection, *, before: str | None = None) -> list[Turn]:
     return _turns(tx, _turn(sa.and_(given, runs.c.turn_at < before) if before else given))
 
 
-def waiting_accounts(tx: sa.Connection, among: Collection[int] | None = None) -> list[int]:
-    """The accounts (by number, all or among some) that have runs waiting, and whose turn nobody has."""
-    if among is None:
-        return list(tx.execute(_WAITING).scalars())
-    return list(tx.execute(_WAITING_AMONG, {"among": sorted(among)}).scalars())
+def waiting_accounts(tx: sa.Connection, among: Collection[int] | None = None) -> dict[int, int]:
+    """The accounts (by number, all or among some) that have runs waiting, and whose turn nobody has.
+
+    With the priority of the run that is next in each; the account that has waited longest comes first.
+    """
+    found = tx.execute(_WAITING) if among is None else tx.execute(_WAITING_AMONG, {"among": sorted(among)})
+    return {account_id: priority for account_id, priority, _ in found}
 
 
 class Turns:
@@ -84,6 +91,9 @@ class Turns:
         self._resume = True
         self._looked = 0.0
         self._owed: list[Turn] = []
+        self._line: dict[int, int] = {}  # account -> priority of its next run, in the order of coming
+        self._not_begun: set[str] = set()
+        self._ahead = _AHEAD * here.settings.processor.workers
         self._wake = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="turns", daemon=True)
@@ -137,26 +147,37 @@ class Turns:
 
     def _give(self, asked: set[int], ended: set[str], *, resume: bool) -> None:
         owed, self._owed = self._owed, []
+        look = resume or time.monotonic() - self._looked >= _LOOKED_EVERY
         with self._here.db.read() as tx:
             if ended:
                 asked = asked | set(tx.execute(_ACCOUNTS_OF, {"of_ids": sorted(ended)}).scalars())
-            if resume or time.monotonic() - self._looked >= _LOOKED_EVERY:
-                todo = sorted(waiting_accounts(tx))
-                self._looked = time.monotonic()
-            else:
-                todo = sorted(waiting_accounts(tx, asked))
+            waiting = waiting_accounts(tx, None if look else asked)
+            self._not_begun = set(tx.execute(_NOT_BEGUN, {"of_ids": sorted(self._not_begun)}).scalars())
             owed += unclaimed(tx) if resume else []
+        if look:
+            self._looked = time.monotonic()
+            self._line = {account: self._line[account] for account in self._line if account in waiting}
+        self._line |= waiting
         self._enqueue(owed)
+        first = [account for account, priority in self._line.items() if priority == EVENTS]
+        others = [account for account, priority in self._line.items() if priority != EVENTS]
+        todo = first + others[: max(0, self._ahead - len(self._not_begun))]
         for begin in range(0, len(todo), _GIVEN_AT_ONCE):
+            these = todo[begin : begin + _GIVEN_AT_ONCE]
             with self._here.progress.write() as tx:
-                given = [give(tx, account_id) for account_id in todo[begin : begin + _GIVEN_AT_ONCE]]
+                given = [give(tx, account_id) for account_id in these]
+            for account_id in these:
+                del self._line[account_id]
             self._enqueue(turn for turn in given if turn is not None)
 
     def _enqueue(self, turns: Iterable[Turn]) -> None:
         self._owed += turns
         while self._owed:
             turn = self._owed[0]
-            self._durable.enqueue(turn.run_id, priority=turn.priority, large=self._is_large(turn))
+            large = self._is_large(turn)
+            self._durable.enqueue(turn.run_id, priority=turn.priority, large=large)
+            if turn.priority != EVENTS and not large:
+                self._not_begun.add(turn.run_id)
             self._owed.pop(0)
 
     def _is_large(self, turn: Turn) -> bool:
@@ -200,9 +221,19 @@ _NEXT = (
     .limit(1)
 )
 _ACCOUNTS_OF = sa.select(runs.c.account_id).where(runs.c.id.in_(sa.bindparam("of_ids", expanding=True)))
-_HAVE_TURN = sa.select(runs.c.account_id).where(sa.text(HAS_TURN))
+_NOT_BEGUN = sa.select(runs.c.id).where(
+    runs.c.id.in_(sa.bindparam("of_ids", expanding=True)), runs.c.state == State.LANDED.value
+)
 _WAITS = runs.alias("waiting")
-_WAITING = sa.select(_WAITS.c.account_id).where(sa.text(AWAITS_TURN), _WAITS.c.account_id.not_in(_HAVE_TURN)).distinct()
+_WAITING = (
+    sa.select(_WAITS.c.account_id, sa.func.min(_WAITS.c.priority), sa.func.min(_WAITS.c.landing_id))
+    .where(
+        sa.text(AWAITS_TURN),
+        _WAITS.c.account_id.not_in(sa.select(runs.c.account_id).where(sa.text(HAS_TURN))),
+    )
+    .group_by(_WAITS.c.account_id)
+    .order_by(sa.func.min(_WAITS.c.landing_id))
+)
 _WAITING_AMONG = _WAITING.where(_WAITS.c.account_id.in_(sa.bindparam("among", expanding=True)))
 _GIVE = runs.update().where(runs.c.id == sa.bindparam("of_id")).values(turn_at=sa.bindparam("at"))
 _TURN_OF_RUN = _turn(runs.c.id == sa.bindparam("of_id"))

@@ -134,6 +134,25 @@ def test_attendance_that_lands_last_goes_first_and_one_account_never_goes_twice_
 
 
 @pytest.mark.both_databases
+def test_attendance_does_not_wait_as_long_as_a_roster_of_its_account_that_landed_before(
+    night: Any, students: Students
+) -> None:
+    districts = [f"district{number:02}" for number in range(60)]
+    for name in districts:
+        night.here.accounts.add(name, actor="test")
+        night.here.zone.prepare_account(name)
+    rosters = [night.land("students.csv", students(40), name) for name in districts]
+    night.start(processor__workers="1", **FAST)
+    night.receipt(rosters[0])
+    attendance = night.land("attendance.csv", b"Student ID,Absence Date,Period\r\n1000,01/05/2026,1\r\n", districts[-1])
+    check_once(night, [*rosters, attendance])
+    done = [run.landing_id for run in sorted(night.runs(), key=lambda run: run.finished_at)]
+    assert done.index(attendance.id) < done.index(rosters[-1].id)
+    assert done[:2] == [roster.id for roster in rosters[:2]]  # who has waited longest goes first
+    assert set(done[-20:]) <= {roster.id for roster in rosters}
+
+
+@pytest.mark.both_databases
 def test_one_run_of_an_account_has_its_turn_attendance_first_then_in_order_of_landing(night: Any) -> None:
     db, account = night.here.db, night.here.accounts.get("springfield")
     names = ["students.csv", "staff.csv", "attendance.csv"]
@@ -147,14 +166,14 @@ def test_one_run_of_an_account_has_its_turn_attendance_first_then_in_order_of_la
         assert given is not None
         assert (given.run_id, given.landing) == (ids[2], landed[2])
         assert turns.give(tx, account.id) is None
-        assert turns.waiting_accounts(tx) == []
+        assert turns.waiting_accounts(tx) == {}
         assert [turn.run_id for turn in turns.unclaimed(tx)] == [ids[2]]
     with pytest.raises(sa.exc.IntegrityError), db.write() as tx:
         tx.execute(runs.update().where(runs.c.id == ids[0]).values(turn_at="2026-01-01T00:00:00.000Z"))
     for expected in (ids[0], ids[1], None):
         with db.write() as tx:
             tx.execute(runs.update().where(runs.c.turn_at.is_not(None)).values(state=State.RECEIPTED.value))
-            assert turns.waiting_accounts(tx) == ([account.id] if expected else [])
+            assert list(turns.waiting_accounts(tx)) == ([account.id] if expected else [])
             given = turns.give(tx, account.id)
             assert (given.run_id if given else None) == expected
 

@@ -25,8 +25,8 @@ from console.sign_in import SignInRefused, SignInTooOften
 from console.tus import Files, tus_router
 from landingzone import __version__
 from landingzone.command import Installation
-from landingzone.db import is_busy
-from landingzone.errors import DatabaseAway, LandingZoneError, UsageError
+from landingzone.db import is_busy, is_disk_full
+from landingzone.errors import DatabaseAway, DiskFull, LandingZoneError, UsageError
 
 _log = structlog.get_logger("console")
 
@@ -135,10 +135,12 @@ class _Answers:
         return self.told(request, "Something in the form is missing or not as it should be.", 422)
 
     async def unexpected(self, request: Request, error: Exception) -> Response:
-        """An error of ours, or a database that is away."""
+        """An error of ours, a full disk, or a database that is away."""
         if is_busy(error):
             return self.told(request, str(DatabaseAway()), 503)
         _log.error("console.error", route=_route(request), exc_info=error)
+        if is_disk_full(error):
+            return self.told(request, str(DiskFull()), 503)
         return self.told(request, "An error of ours. It was logged; the operator can look it up.", 500)
 
     def mount(self, app: FastAPI) -> None:

@@ -54,6 +54,10 @@ class InUse(Refused):
     """This file is just being sent from another window. Look again in some seconds."""
 
 
+class NoRoomForDraft(NoRoom):
+    """The server's disk is full. Nothing of this file was kept: choose it again later."""
+
+
 class NotSent(Refused):
     """The server could not take the file in. Nothing is lost: send it again in some seconds."""
 
@@ -114,18 +118,18 @@ class Drafts:
         self._db = here.db
 
     def begin(self, account: str, name: str) -> tuple[DraftFile, int]:
-        """A new, empty file and its open descriptor, locked. Raises NoRoom."""
+        """A new, empty file and its open descriptor, locked. Raises NoRoomForDraft."""
         try:
             file, descriptor = self._zone.begin_draft(account, _storable(name))
         except OSError as error:
             if is_disk_full(error):
-                raise NoRoom from None
+                raise NoRoomForDraft from None
             raise
         lock(descriptor)
         return file, descriptor
 
     def keep(self, file: DraftFile, *, name: str, size: int, begun_by: str, source: str) -> Draft:
-        """All bytes are there: from now on it is a draft."""
+        """All bytes are there: from now on it is a draft. Raises NoRoomForDraft."""
         row = {
             "id": file.id,
             "name": _shown(name),
@@ -137,11 +141,16 @@ class Drafts:
             "source": source,
             "mapping": sa.null(),
         }
-        with self._db.write() as tx:
-            account_id = tx.execute(sa.select(accounts.c.id).where(accounts.c.name == file.account)).scalar()
-            if account_id is None:
-                raise DraftGone
-            tx.execute(table.insert().values(**row, account_id=account_id))
+        try:
+            with self._db.write() as tx:
+                account_id = tx.execute(sa.select(accounts.c.id).where(accounts.c.name == file.account)).scalar()
+                if account_id is None:
+                    raise DraftGone
+                tx.execute(table.insert().values(**row, account_id=account_id))
+        except sa.exc.SQLAlchemyError as error:
+            if is_disk_full(error):
+                raise NoRoomForDraft from None
+            raise
         return self.get(file.account, file.id)
 
     def get(self, account: str, draft_id: str) -> Draft:

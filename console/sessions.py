@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+import structlog
 
 from console.role import Principal, Role
 from console.secret import digest
 from landingzone.clock import iso, now
-from landingzone.db import Database
+from landingzone.db import Database, is_disk_full
 from landingzone.settings import ConsoleSettings
 from landingzone.tables import accounts, users, web_sessions
 
@@ -20,6 +21,7 @@ _NOTED_AFTER = timedelta(minutes=1)
 KEPT = timedelta(days=30)
 """How long an ended session is still listed."""
 _MOST_TEXT = 255
+_log = structlog.get_logger("console")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +76,21 @@ class Sessions:
         if row is None or row.expires_at <= iso(at) or row.last_seen_at <= iso(at - self._idle):
             return None
         if datetime.fromisoformat(row.last_seen_at) < at - _NOTED_AFTER:
-            with self._db.write() as tx:
-                own = web_sessions.c.digest == row.digest
-                tx.execute(web_sessions.update().where(own).values(last_seen_at=iso(at)))
-                tx.execute(users.update().where(users.c.id == row.user_id).values(last_seen_at=iso(at)))
+            self._note_use(row.digest, row.user_id, at)
         csrf = hmac.new(secret.encode(), b"csrf", hashlib.sha256).hexdigest()
         role = Role(row.role)
         return Principal(row.user_id, row.name, row.full_name, role, row.account, session=row.digest, csrf=csrf)
+
+    def _note_use(self, own: str, user_id: int, at: datetime) -> None:
+        """Note that a session was used; on a full disk that waits, for then people need to look most."""
+        try:
+            with self._db.write() as tx:
+                tx.execute(web_sessions.update().where(web_sessions.c.digest == own).values(last_seen_at=iso(at)))
+                tx.execute(users.update().where(users.c.id == user_id).values(last_seen_at=iso(at)))
+        except sa.exc.SQLAlchemyError as error:
+            if not is_disk_full(error):
+                raise
+            _log.exception("console.error", request="note_session")
 
     def holds(self, session: str) -> bool:
         """Whether a session (its digest) is still open: for answers that last."""

@@ -13,10 +13,11 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 
 from landingzone import audit
 from landingzone.clock import iso, now
-from landingzone.db import Database
+from landingzone.db import Database, is_disk_full
 from landingzone.errors import LandingZoneError
 from landingzone.tables import accounts, users
 from landingzone.tables import tokens as table
@@ -26,6 +27,7 @@ _SECRET = re.compile(r"lz[ua]_[A-Za-z0-9_-]{43}")
 _USE_NOTED_FOR = timedelta(minutes=1)
 """How old the note of a token's last use may become before a request renews it: a request should rarely write."""
 _LONGEST = 255
+_log = structlog.get_logger("console")
 
 
 class TokenError(LandingZoneError):
@@ -236,8 +238,13 @@ class Tokens:
         if recent and (token.last_used_from, token.last_used_client) == (address, client):
             return
         used = {"last_used_at": iso(at), "last_used_from": address, "last_used_client": client}
-        with self._db.write() as tx:
-            tx.execute(table.update().where(table.c.id == token.id).values(used))
+        try:
+            with self._db.write() as tx:
+                tx.execute(table.update().where(table.c.id == token.id).values(used))
+        except sa.exc.SQLAlchemyError as error:  # a full disk: what is asked for may need no room at all
+            if not is_disk_full(error):
+                raise
+            _log.exception("console.error", request="note_token")
 
 
 def digest_of(secret: str) -> str:

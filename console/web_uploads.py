@@ -152,8 +152,10 @@ class WebUploads:
                     "expires_at": iso(expires_at),
                 }
                 tx.execute(table.insert().values(row))
-        except BaseException:
+        except BaseException as error:
             self._zone.discard_upload(file)
+            if is_disk_full(error):
+                raise NoRoom from None
             raise
         return Sending(file, length, 0, sender, metadata, False, expires_at, "")
 

@@ -22,6 +22,10 @@ class DatabaseAway(LandingZoneError):
     """The database is away or busy: nothing was changed, or the end was not heard of. Look, and try again."""
 
 
+class DiskFull(LandingZoneError):
+    """The server's disk is full: nothing was changed. It was logged; try again later."""
+
+
 class NotInitialised(LandingZoneError):
     """There is no landing zone here: make one with `landingzone init --root DIR`, or point LANDINGZONE_ROOT at one."""
 

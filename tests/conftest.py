@@ -102,6 +102,46 @@ def root(request: pytest.FixtureRequest, _empty_root: Path, tmp_path: Path, data
         yield made
 
 
+@pytest.fixture
+def small_root(_empty_root: Path, tmp_path: Path) -> Iterator[Path]:
+    """An empty zone on a filesystem of its own, of 48 MiB; only root can make one."""
+    path = tmp_path / "small"
+    path.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=48m,mode=0700", "tmpfs", str(path)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        if os.environ.get("CI"):
+            pytest.fail("CI must be able to mount a tmpfs")
+        pytest.skip("only root can mount a small filesystem")
+    shutil.copytree(_empty_root, path, dirs_exist_ok=True)
+    yield path
+    subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+@dataclass(frozen=True)
+class Ballast:
+    """A file that takes all the room there is."""
+
+    path: Path
+
+    def fill(self, *, leave: int = 0) -> None:
+        """Take the room, but for some bytes."""
+        with self.path.open("wb") as file:
+            free = os.statvfs(self.path)
+            os.posix_fallocate(file.fileno(), 0, max(free.f_bavail * free.f_frsize - leave, 1))
+
+    def drop(self) -> None:
+        """Give it free again."""
+        self.path.unlink()
+
+
+@pytest.fixture
+def ballast(small_root: Path) -> Ballast:
+    """What fills the small zone's disk."""
+    return Ballast(small_root / "ballast")
+
+
 _numbers = itertools.count(1)
 
 

@@ -31,8 +31,8 @@ from console.api.access import Absent, Bearer, CallNotAllowed, roles_of
 from console.api.problem import Code, Problem
 from console.desk import Desk
 from landingzone import __version__
-from landingzone.db import is_busy
-from landingzone.errors import DatabaseAway, LandingZoneError, UsageError
+from landingzone.db import is_busy, is_disk_full
+from landingzone.errors import DatabaseAway, DiskFull, LandingZoneError, UsageError
 from processor.archive import ArchiveAway, DamagedCopy
 
 PREFIX = "/api/v1"
@@ -157,6 +157,8 @@ async def _unexpected(request: Request, error: Exception) -> Response:
         return problem.answer(Code.AWAY, str(DatabaseAway()))
     route = str(getattr(request.scope.get("route"), "path", "unknown"))
     _log.error("console.error", route=f"{PREFIX}{route}", exc_info=error)
+    if is_disk_full(error):
+        return problem.answer(Code.AWAY, str(DiskFull()))
     return problem.answer(Code.ERROR, "An error of ours. It was logged; the operator can look it up.")
 
 

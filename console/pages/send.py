@@ -18,7 +18,7 @@ from console.access import District, DistrictSending, TheDesk
 from console.browser import ForeignForm, address_of, require_own_form
 from console.columns import ColumnsRefused, fields_of, missing_of, to_keep
 from console.desk import Desk
-from console.drafts import Draft, DraftGone, Sender
+from console.drafts import Draft, DraftGone, NoRoomForDraft, Sender
 from console.pages.district import account_of
 from console.role import Principal
 from console.sending import NotExpected, Plan, Sending, UnreadableFile, is_per_school
@@ -28,7 +28,7 @@ from landingzone.backpressure import Backpressure
 from landingzone.db import DISK_FULL
 from landingzone.errors import LandingZoneError
 from landingzone.kept_mapping import KeptMapping
-from landingzone.refusal import NoRoom, Refused, TooLarge, TooMuch
+from landingzone.refusal import Busy, NoRoom, Refused, TooLarge, TooMuch
 from landingzone.room import Room
 from processor.outcome import Outcome
 
@@ -50,6 +50,10 @@ class NoFile(Refused):
 
 class EmptyFile(Refused):
     """This file is empty. Look whether your system has written it, and choose it again."""
+
+
+class DiskError(Refused):
+    """The server could not store the file. Choose it again in some minutes."""
 
 
 class NotReadable(LandingZoneError):
@@ -198,8 +202,8 @@ async def _take(request: Request, desk: Desk, who: Principal, form: UploadForm) 
         raise NoFile
     with sending.way(account):
         room = receiving.rooms.of(account)
-        _check_length(request, desk)
         try:
+            _check_length(request, desk)
             room.begin_file()
         except Refused as refused:
             _log.warning("upload.refused", account=account, reason=_reason(refused))
@@ -207,7 +211,11 @@ async def _take(request: Request, desk: Desk, who: Principal, form: UploadForm) 
         enabled = await receiving.in_thread(lambda: desk.here.accounts.get(account).enabled)
         if not enabled:
             raise Closed
-        file, descriptor = await receiving.in_thread(lambda: sending.drafts.begin(account, form.file_name))
+        try:
+            file, descriptor = await receiving.in_thread(lambda: sending.drafts.begin(account, form.file_name))
+        except Refused as refused:
+            _log.warning("upload.refused", account=account, reason=_reason(refused))
+            raise
         kept = False
         try:
             size = await _receive(form, receiving, room, descriptor, most=desk.settings.send_mebibytes)
@@ -240,9 +248,7 @@ async def _receive(form: UploadForm, receiving: WebReceiving, room: Room, descri
         try:
             await receiving.in_thread(lambda: _write(descriptor, data))
         except OSError as error:
-            if error.errno in DISK_FULL:
-                raise NoRoom from None
-            raise Refused("The server could not store the file. Choose it again in some minutes.") from None
+            raise (NoRoomForDraft if error.errno in DISK_FULL else DiskError) from None
         batch.clear()
         batched = 0
 
@@ -282,9 +288,15 @@ def _reason(refused: Refused) -> str:
     match refused:
         case TooMuch():
             return "too_much"
-        case NoRoom():
+        case NoRoomForDraft():
+            return "disk_full"
+        case DiskError():
+            return "disk_error"
+        case NoRoom() | Busy():
             return Backpressure.reason(refused)
-    return "not_whole" if not isinstance(refused, Closed) else "account_disabled"
+        case Closed():
+            return "account_disabled"
+    return "not_whole"
 
 
 def _choose(

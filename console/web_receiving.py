@@ -1,8 +1,9 @@
 """Receiving over HTTPS: bytes go to the disk as they come, in constant memory; what blocks goes to threads.
 
 One request at a time adds to an upload. A client whose line broke may be back before this side has noticed: then the
-older request gives way, with what it has received written down. What came before a cut is kept, unless a checksum was
-announced for it, which cannot be proven any more.
+older request gives way, with what it has received written down. One that another console has in hand is waited for a
+little, then the client is told to come again; a console that is killed holds nothing any more. What came before a cut
+is kept, unless a checksum was announced for it, which cannot be proven any more.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +37,8 @@ SILENT_SECONDS = 60.0
 """A request of which nothing comes for so long is over."""
 WAY_SECONDS = 10.0
 """How long a request that is to give way may take to write down what it has."""
+OTHER_SECONDS, OTHER_LOOK_SECONDS = 2.0, 0.05
+"""How long, and how often, it is looked whether another console lets go of an upload."""
 WELCOME_SECONDS = 2.0
 """How often it is asked whether the sender still may."""
 LOOK_SECONDS = 1.0
@@ -44,6 +47,8 @@ SWEEP_SECONDS = 60.0
 ALGORITHMS = ("sha256", "sha1")
 """How what is sent can be proven; the protocol asks for sha1."""
 
+Held = AbstractContextManager[tuple[Sending, int]]
+"""An upload in hand, with its descriptor."""
 Welcome = Callable[[], None]
 """Raises Refused if the sender may send no more; blocks."""
 
@@ -241,8 +246,7 @@ class WebReceiving:
             raise Crowded
         hand = self._hands[upload_id] = _Hand(account)
         try:
-            held = self._uploads.in_hand(sending)
-            standing, descriptor = await self.in_thread(held.__enter__)
+            held, standing, descriptor = await self._taken(sending, hand)
             try:
                 yield standing, descriptor, hand
             finally:
@@ -250,6 +254,18 @@ class WebReceiving:
         finally:
             del self._hands[upload_id]
             hand.free.set()
+
+    async def _taken(self, sending: Sending, hand: _Hand) -> tuple[Held, Sending, int]:
+        """The upload once no other process has it in hand: one that is dying, or has just lost its client, lets go."""
+        until = time.monotonic() + OTHER_SECONDS
+        while True:
+            held = self._uploads.in_hand(sending)
+            try:
+                return held, *await self.in_thread(held.__enter__)
+            except InUse:
+                if time.monotonic() > until or hand.overtaken.is_set():
+                    raise
+            await asyncio.sleep(OTHER_LOOK_SECONDS)
 
 
 @dataclass

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -403,6 +404,41 @@ def test_a_killed_server_loses_nothing_and_lands_once(make_tus: Callable[..., An
         assert here.zone.upload_path(here.zone.web_uploads(account)[0]).read_bytes() == data[:offset]
     assert patch(client, url, offset, data[offset:]).status_code == 204
     assert list(landed(tus.root, account).values()) == [data]
+
+
+def test_another_console_goes_on_at_once_when_the_one_that_had_it_in_hand_is_killed(
+    make_tus: Callable[..., Any], here: Any, account: str
+) -> None:
+    chance = random.Random(6)
+    data = chance.randbytes(20_000_000)
+    first, second = make_tus(), make_tus()
+    url, offset = create(first.client(), len(data)), 0
+    with second.client() as client:
+        for number in range(4):
+            with Raw(first, url, offset, len(data) - offset) as line:
+                line.sendall(data[offset : offset + 4_000_000])
+                until = time.monotonic() + 20
+                while offset_of(client, url) <= offset:
+                    assert time.monotonic() < until
+                if not number:  # it is alive, and waits for bytes: no other one may write
+                    held = patch(client, url, offset, data[offset:])
+                    assert (held.status_code, held.headers["Retry-After"]) == (423, "2")
+                stopped = threading.Thread(target=first.kill)
+                stopped.start()
+                with suppress(ConnectionResetError):  # the one is as good as the other
+                    assert line.recv(4096) == b""
+                stale = patch(client, url, offset, data[offset:])
+                stopped.join()
+            assert stale.status_code == 409, stale.text
+            there = int(stale.headers["Upload-Offset"])
+            assert offset < there <= offset + 4_000_000
+            assert here.zone.upload_path(here.zone.web_uploads(account)[0]).read_bytes() == data[:there]
+            done = patch(client, url, there, data[there : there + 500_000])
+            assert done.status_code == 204, done.text
+            offset = there + 500_000
+            first.start()
+        assert patch(client, url, offset, data[offset:]).status_code == 204
+    assert list(landed(first.root, account).values()) == [data]
 
 
 @pytest.mark.parametrize("how", ["head", "patch", "sweep"])

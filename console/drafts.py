@@ -11,7 +11,7 @@ file holds its lock, so that of two clicks one sends, and the other one learns w
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ from landingzone.clock import iso, now
 from landingzone.command import Installation
 from landingzone.db import is_disk_full
 from landingzone.kept_mapping import KeptMapping
-from landingzone.landing import NameRefused, check_name
+from landingzone.landing import Landing, NameRefused, check_name
 from landingzone.refusal import NoRoom, Refused
 from landingzone.source import is_temporary
 from landingzone.tables import accounts
@@ -210,7 +210,6 @@ class Drafts:
         `mapping` is kept for the source before that, if it is given. When this returns the file is safe. Raises
         DraftGone, InUse, NoRoom, NotSent; after the last two everything is as it was, but for the mapping.
         """
-        began = time.perf_counter()
         with self._in_hand(draft) as descriptor:
             if descriptor is None:
                 return self._already(draft)
@@ -223,17 +222,6 @@ class Drafts:
                 reason = "disk_full" if full else "landing_failed"
                 _log.exception("upload.refused", account=draft.account, upload_id=draft.id, reason=reason)
                 raise (NoRoom(str(NotSent())) if full else NotSent()) from None
-        _log.info(
-            "file.landed",
-            account=draft.account,
-            peer=sender.peer,
-            upload_id=draft.id,
-            landing_id=landing_id,
-            source=source,
-            bytes=draft.size,
-            resumed=False,
-            milliseconds=round((time.perf_counter() - began) * 1000, 1),
-        )
         return landing_id
 
     def sweep(self) -> None:
@@ -245,27 +233,53 @@ class Drafts:
             tx.execute(table.delete().where(table.c.expires_at <= iso(now()), table.c.landing_id.is_not(None)))
 
     def _land(self, draft: Draft, sender: Sender, descriptor: int, *, source: str, name: str) -> str:
-        info = os.fstat(descriptor)
+        began, info = time.perf_counter(), os.fstat(descriptor)
         os.fsync(descriptor)
-        landing = self._zone.new_landing(draft.account, name)
+        who = sender.name[:_WHO_LENGTH]
         with audit.changing(self._db) as tx:
-            landing = landing_record.note_in_order(
-                tx,
-                landing,
-                self._zone.new_landing,
-                size=info.st_size,
-                mtime=info.st_mtime,
-                key_fingerprint=sender.name[:_WHO_LENGTH],
-                peer=sender.peer[:_WHO_LENGTH],
-            )
-            row = table.update().where(table.c.id == draft.id)
-            values = {"landing_id": landing.id, "expires_at": iso(now() + REMEMBERED)}
-            if not tx.execute(row.values(**values, source=source)).rowcount:
-                raise KeyError(draft.id)  # its account was erased
-            detail = {"landing": landing.id, "source": source, "bytes": info.st_size}
-            audit.record(tx, actor=sender.actor, action="file.sent", account=draft.account, **detail)
+            before = tx.execute(sa.select(table.c.landing_id).where(table.c.id == draft.id)).scalar()
+            landing = self._begun(tx, draft, before, name=name, who=who) if before else None
+            if landing is None:
+                landing = landing_record.note_in_order(
+                    tx,
+                    self._zone.new_landing(draft.account, name),
+                    self._zone.new_landing,
+                    size=info.st_size,
+                    mtime=info.st_mtime,
+                    key_fingerprint=who,
+                    peer=sender.peer[:_WHO_LENGTH],
+                )
+                row = table.update().where(table.c.id == draft.id)
+                values = {"landing_id": landing.id, "expires_at": iso(now() + REMEMBERED)}
+                if not tx.execute(row.values(**values, source=source)).rowcount:
+                    raise KeyError(draft.id)  # its account was erased
+                detail = {"landing": landing.id, "source": source, "bytes": info.st_size}
+                detail |= {"instead_of": before} if before else {}
+                audit.record(tx, actor=sender.actor, action="file.sent", account=draft.account, **detail)
         self._zone.land(draft.file, landing, descriptor, synced=True)
+        _log.info(
+            "file.landed",
+            account=draft.account,
+            peer=sender.peer,
+            upload_id=draft.id,
+            landing_id=landing.id,
+            source=source,
+            bytes=info.st_size,
+            resumed=False,
+            milliseconds=round((time.perf_counter() - began) * 1000, 1),
+        )
         return landing.id
+
+    @staticmethod
+    def _begun(tx: sa.Connection, draft: Draft, before: str, *, name: str, who: str) -> Landing | None:
+        """The landing that was noted by an attempt which came to nothing, if this one makes the same of it.
+
+        None also if another file has landed since: ids tell the order of landing.
+        """
+        noted, landing = landing_record.find(tx, before), Landing(before, draft.account, name)
+        if noted is None or (noted.name, noted.key_fingerprint) != (name, who):
+            return None
+        return landing if landing_record.is_newest(tx, landing) else None
 
     def _already(self, draft: Draft) -> str:
         """The landing that somebody else has made of it. Raises DraftGone."""
@@ -328,7 +342,8 @@ class Drafts:
             return
         who = noted.key_fingerprint
         sender = Sender(f"{who.removeprefix('user ')} (console)", who, noted.peer)
-        self._land(draft, sender, descriptor, source=draft.source, name=noted.name)
+        with suppress(KeyError):  # its account has just been erased
+            self._land(draft, sender, descriptor, source=draft.source, name=noted.name)
 
     def _remove(self, file: DraftFile) -> None:
         self._zone.discard_upload(file)

@@ -81,6 +81,15 @@ def note_newest(
     return newest
 
 
+def is_newest(tx: sa.Connection, landing: Landing) -> bool:
+    """Whether no other landing of its account was noted after it; in the caller's write transaction, as before."""
+    if tx.dialect.name != "sqlite":
+        tx.execute(sa.select(accounts.c.id).where(accounts.c.name == landing.account).with_for_update())
+    account = sa.select(accounts.c.id).where(accounts.c.name == landing.account).scalar_subquery()
+    newest = sa.select(sa.func.max(landings.c.id)).where(landings.c.account_id == account)
+    return bool(tx.execute(newest).scalar() == landing.id)
+
+
 class MakeLanding(Protocol):
     """Makes a landing with a fresh id, as `Zone.new_landing` does."""
 

@@ -19,6 +19,7 @@ from console.role import Role
 from landingzone import audit
 from landingzone.clock import iso, now
 from landingzone.kept_mapping import NO_COLUMN, KeptMapping
+from landingzone.tables import accounts, landings
 from landingzone.tables import drafts as table
 from processor.account_data import table_of
 
@@ -264,7 +265,11 @@ def test_drafts_are_private_expire_and_are_discarded(staff: Any, here: Any, acco
     assert uploads(here, account) == []
 
 
-def test_what_a_crash_has_left_half_sent_lands_once(staff: Any, here: Any, account: str, monkeypatch: Any) -> None:
+@pytest.mark.both_databases
+@pytest.mark.parametrize("another", [False, True], ids=["", "another-landed-since"])
+def test_what_a_crash_has_left_half_sent_lands_once(
+    staff: Any, here: Any, account: str, monkeypatch: Any, send: Any, another: bool
+) -> None:
     page = choose(staff, PLAIN, "students.csv")
     drafts = Drafts(here)
     draft = drafts.get(account, draft_of(page))
@@ -273,10 +278,19 @@ def test_what_a_crash_has_left_half_sent_lands_once(staff: Any, here: Any, accou
         with pytest.raises(KeyboardInterrupt):
             drafts.send(draft, Sender("a", "user a", ""), source="students", name="students.csv", mapping=None)
     assert len(uploads(here, account)) == 1
+    later = send(account, "students.csv", PLAIN.decode().replace("Ada", "Eva")).landing_id if another else ""
     drafts.sweep()
     landed = staff.get(f"/send/{draft.id}")
     assert landed.url.path.startswith("/receipts/")
-    assert receipt(staff, landed)["outcome"] == "imported"
+    told = receipt(staff, landed)
+    assert told["outcome"] == "imported"
+    assert told["landing_id"] > later
+    trail = [one.detail for one in audit.records(here.db, account=account) if one.action == "file.sent"]
+    assert trail[-1]["landing"] == told["landing_id"]
+    assert [one.get("instead_of") for one in trail] == ([None, trail[0]["landing"]] if another else [None])
+    with here.db.read() as tx:
+        noted = sa.select(landings.c.id).join(accounts).where(accounts.c.name == account)
+        assert tx.execute(noted.order_by(landings.c.id)).scalars().all()[-1] == told["landing_id"]
 
 
 def test_a_file_that_vanished_is_told_of(staff: Any, here: Any, account: str) -> None:

@@ -12,7 +12,7 @@ dead one left.
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,6 +20,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 import structlog
 from dbos import DBOS, DBOSClient, DBOSConfig, Serializer, SetEnqueueOptions, SetWorkflowID
+from dbos._dbos import _get_dbos_instance
 
 from landingzone.db import database_url, is_disk_full, postgresql_engine, prepare_sqlite
 from processor.queue_bell import Bell, hang_up
@@ -85,6 +86,8 @@ class Durable:
         else:
             engine = sa.create_engine(database_url(url), **postgresql_engine(name=owner))
         _wait_for_room(engine, on_disk_full)
+        self._engine = engine
+        self._workflows: sa.Table
         config = DBOSConfig(
             name="landingzone",
             system_database_url=url,
@@ -123,6 +126,7 @@ class Durable:
         self._ended = ended
         hang_up(self._bells)
         DBOS.launch()
+        self._workflows = _get_dbos_instance()._sys_db.tables.workflow_status  # noqa: SLF001
         for queue, workers, poll_seconds in (
             (_QUEUE, self._workers, self._poll_seconds),
             (_LARGE, max(1, self._workers // 2), self._poll_seconds),
@@ -141,6 +145,13 @@ class Durable:
             with SetWorkflowID(run_id), SetEnqueueOptions(priority=priority):
                 DBOS.enqueue_workflow(_LARGE if large else _QUEUE, self._run, run_id)
         self._bells[_LARGE if large else _QUEUE].ring()
+
+    def hurry(self, run_ids: Collection[str], *, priority: int) -> None:
+        """Give runs that still wait in a queue another place there; those that do not are passed over."""
+        waiting = self._workflows.c.status == "ENQUEUED"
+        statement = self._workflows.update().where(self._workflows.c.workflow_uuid.in_(run_ids), waiting)
+        with self._engine.begin() as connection:  # DBOS itself has no such call
+            connection.execute(statement.values(priority=priority))
 
     def take_over(self, node: str) -> int:
         """Put what a dead node's process had in hand back into its queue; returns how many runs. May be repeated."""

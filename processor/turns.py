@@ -4,7 +4,7 @@ Only a run whose turn it is stands in the durable queue; the database keeps it t
 that lands while ten rosters wait goes next, and every account waits behind others' runs, never behind their queues.
 
 Turns are given late: of rosters, no more than will soon be begun. Attendance that lands behind the turn of a roster
-would wait as long as that one does.
+would wait as long as that one does; where it happens, the roster goes first, too.
 """
 
 import threading
@@ -93,6 +93,7 @@ class Turns:
         self._owed: list[Turn] = []
         self._line: dict[int, int] = {}  # account -> priority of its next run, in the order of coming
         self._not_begun: set[str] = set()
+        self._hurried: set[str] = set()
         self._ahead = _AHEAD * here.settings.processor.workers
         self._wake = threading.Condition()
         self._stopping = False
@@ -153,7 +154,11 @@ class Turns:
                 asked = asked | set(tx.execute(_ACCOUNTS_OF, {"of_ids": sorted(ended)}).scalars())
             waiting = waiting_accounts(tx, None if look else asked)
             self._not_begun = set(tx.execute(_NOT_BEGUN, {"of_ids": sorted(self._not_begun)}).scalars())
+            in_the_way = set(tx.execute(_IN_THE_WAY).scalars())
             owed += unclaimed(tx) if resume else []
+        if late := in_the_way - self._hurried:
+            self._durable.hurry(late, priority=EVENTS)
+        self._hurried = in_the_way
         if look:
             self._looked = time.monotonic()
             self._line = {account: self._line[account] for account in self._line if account in waiting}
@@ -225,6 +230,13 @@ _NOT_BEGUN = sa.select(runs.c.id).where(
     runs.c.id.in_(sa.bindparam("of_ids", expanding=True)), runs.c.state == State.LANDED.value
 )
 _WAITS = runs.alias("waiting")
+#: Rosters that have the turn, have not begun, and keep attendance of their account waiting.
+_IN_THE_WAY = sa.select(runs.c.id).where(
+    sa.text(HAS_TURN),
+    runs.c.state == State.LANDED.value,
+    runs.c.priority > EVENTS,
+    sa.exists().where(_WAITS.c.account_id == runs.c.account_id, sa.text(AWAITS_TURN), _WAITS.c.priority == EVENTS),
+)
 _WAITING = (
     sa.select(_WAITS.c.account_id, sa.func.min(_WAITS.c.priority), sa.func.min(_WAITS.c.landing_id))
     .where(

@@ -2,8 +2,8 @@
 
 A process of its own (`bulk_writer`) binds Arrow batches through ADBC, twice as fast as the standard library's driver.
 It must not be this process: two copies of SQLite in one process undo each other's file locks. Each batch is a
-transaction, so that others get their turn; the rows count only from the transaction on that commits their run's
-outcome (`account_data.applied_to`). Each transaction asks whether the run is still its owner's.
+transaction, which waits for its turn as every other one does; the rows count only from the transaction on that commits
+their run's outcome (`account_data.applied_to`). Each transaction asks whether the run is still its owner's.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ BUSY_MILLISECONDS = 30_000
 """How long a batch waits for another writer."""
 _KEEP_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
 """glibc: batches of equal size take the same memory again, or each costs thousands of page faults."""
-_PACKED_AT_ONCE: Final = 8192
+_PACKED_AT_ONCE: Final = 32768
 """Rows: for so few the same memory is taken again, while each whole batch would cost thousands of page faults."""
 _WAITING: Final = 4
 """Batches that wait to be written before reading has to wait."""
@@ -85,7 +85,7 @@ class BulkLoad:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        """End it; at once, if it has not finished."""
+        """End it; at once, if it has not finished. What it still moves in the database then is not waited for."""
         if not self._finished:
             self._process.kill()
         self._batches.put(None)
@@ -94,7 +94,10 @@ class BulkLoad:
             assert stream is not None
             with contextlib.suppress(OSError):
                 stream.close()
-        self._process.wait()
+        if self._finished:
+            threading.Thread(target=self._process.wait, name="bulk-load-end").start()
+        else:
+            self._process.wait()
 
     def add(self, feed: Feed, rows: pl.DataFrame) -> None:
         """Have rows written. Raises what has gone wrong with earlier ones."""
@@ -109,7 +112,7 @@ class BulkLoad:
         self._writer.join()
         assert self._process.stdout is not None
         told = self._process.stdout.readline().decode().strip()
-        if self._failed is not None or told != "done" or self._process.wait():
+        if self._failed is not None or told != "done":
             self._fail(told)
         self._finished = True
 

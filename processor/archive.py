@@ -15,7 +15,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
@@ -65,9 +65,9 @@ class Archive:
         landing, zone = run.landing, self._zone
         claimed, files = zone.claimed_path(landing), dict[str, Path | bytes]()
         if claimed.is_file() and self._find(landing, f"{landing.name}.zst") is None:
+            if not sha256 or not self._packed(landing, sha256).is_file():
+                sha256 = self._pack(landing, sha256=sha256 or None)
             packed = self._packed(landing, sha256)
-            if not packed.is_file():
-                self._pack(claimed, packed, sha256=sha256)
             files[f"{landing.name}.zst{self.cipher.ending}"] = packed
         files |= self._staged(run)
         if files:
@@ -99,17 +99,21 @@ class Archive:
         return sealed
 
     @contextlib.contextmanager
-    def packing_ahead(self, landing: Landing, *, sha256: str) -> Iterator[None]:
-        """While something else is done with a claimed file, pack it beside, for `keep`; what fails here, that does."""
+    def packing_ahead(self, landing: Landing, *, sha256: str | None) -> Iterator[Callable[[], str | None]]:
+        """While something else is done with a claimed file, pack it beside, for `keep`; what fails here, that does.
 
-        def pack() -> None:
-            with contextlib.suppress(OSError, DamagedCopy):
-                claimed, packed = self._zone.claimed_path(landing), self._packed(landing, sha256)
-                self._pack(claimed, packed, sha256=sha256, level=1)
+        Gives a function that waits until it is packed, and returns the SHA-256 of what was packed; None if that has
+        failed. `sha256` is None where the file has not been hashed yet.
+        """
+
+        def pack() -> str | None:
+            try:
+                return self._pack(landing, sha256=sha256, level=1)
+            except (OSError, DamagedCopy):
+                return None
 
         with ThreadPoolExecutor(1, thread_name_prefix="pack") as thread:
-            thread.submit(pack)
-            yield
+            yield thread.submit(pack).result
 
     def add(self, landing: Landing, files: Mapping[str, bytes]) -> None:
         """Keep small files, in place of what has their names."""
@@ -221,14 +225,20 @@ class Archive:
         keys = (f"{folder_of(landing)}/{name}{ending}" for ending in (self.cipher.ending, ENDING, ""))
         return next((key for key in dict.fromkeys(keys) if self.store.size(key) is not None), None)
 
-    def _packed(self, landing: Landing, sha256: str | None) -> Path:
+    def _packed(self, landing: Landing, sha256: str) -> Path:
+        """Where a landing's file lies once it is packed; `sha256` of the file as it arrived."""
         return self._zone.work_folder(landing) / f".{sha256}.zst{self.cipher.ending}"
 
-    def _pack(self, source: Path, target: Path, *, sha256: str | None, level: int = 3) -> None:
-        """Compress (and encrypt) a file, piece by piece; the target is there whole or not at all."""
-        part = target.with_name(f"{target.name}.part")
+    def _pack(self, landing: Landing, *, sha256: str | None, level: int = 3) -> str:
+        """Compress (and encrypt) a landing's file, piece by piece; the copy is there whole or not at all.
+
+        Returns its SHA-256. Raises DamagedCopy if that is another one than `sha256`.
+        """
+        source = self._zone.claimed_path(landing)
+        part = source.with_name(f".{landing.id}.zst{self.cipher.ending}.part")
         try:
-            with source.open("rb") as plain, create_file(part) as packed:
+            descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb") as plain, create_file(part) as packed:
                 read = _Read(plain)
                 compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
                 if self.cipher.ending:
@@ -237,11 +247,12 @@ class Archive:
                     compressor.copy_stream(cast(IO[bytes], read), packed)
                 packed.flush()
                 os.fsync(packed.fileno())
-            _require_same(read, sha256)
-            part.rename(target)
+            found = _same(read.sha256.hexdigest(), sha256)
+            part.rename(self._packed(landing, found))
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+        return found
 
     def _unpack(self, key: str, to: "BinaryIO | _Hashed") -> None:
         with self.store.open(key) as kept:
@@ -260,9 +271,10 @@ def archive_of(settings: Settings, zone: Zone, *, identity: Path | None = None) 
     return Archive(zone, store_of(settings.archive, settings.root), cipher)
 
 
-def _require_same(read: "_Read", sha256: str | None) -> None:
-    if sha256 is not None and read.sha256.hexdigest() != sha256:
+def _same(found: str, sha256: str | None) -> str:
+    if sha256 is not None and found != sha256:
         raise DamagedCopy
+    return found
 
 
 class _Read(io.RawIOBase):

@@ -29,6 +29,7 @@ from processor.copy_load import CopyLoad
 from processor.duplicates import Entering
 from processor.examination import OnRows
 from processor.listing import Listing, ListingDiffers
+from processor.reading import Limits
 from processor.reconcile import reconcile
 from processor.records import Records
 from processor.rows import Placed, Spool
@@ -50,8 +51,11 @@ class Comparison(Protocol):
     def changes(self, said: Sequence[Records]) -> tuple[Changes, ...]:
         """What the file would change, by feed, once it has been read; saved in the run's staging, too."""
 
-    def applied(self, serial: int, *, changed: bool) -> None:
-        """The changes are committed, by the run with this number; `changed`: they were any."""
+    def applying(self, serial: int, *, changed: bool) -> None:
+        """The changes are being applied, by the run with this number; `changed`: they are any. Called in a thread."""
+
+    def applied(self) -> None:
+        """The changes are committed."""
 
     def distrust(self) -> bool:
         """What is kept of the source does not agree with the database: False if nothing was, else it is removed."""
@@ -67,6 +71,7 @@ class Subject:
         source_id: the source.
         mode: what the file says about records that it does not list.
         staging: where the run's files go before its outcome is committed.
+        bytes: how large the file is.
     """
 
     here: Context
@@ -74,6 +79,7 @@ class Subject:
     source_id: int
     mode: Mode
     staging: Path
+    bytes: int
 
 
 @contextlib.contextmanager
@@ -118,7 +124,10 @@ class AtOnce:
             one.save(subject.staging)
         return changes
 
-    def applied(self, serial: int, *, changed: bool) -> None:
+    def applying(self, serial: int, *, changed: bool) -> None:
+        """See Comparison."""
+
+    def applied(self) -> None:
         """See Comparison."""
 
     def distrust(self) -> bool:
@@ -130,8 +139,9 @@ class FirstLoad:
     """Every row is new, and written while the file is still being read."""
 
     def __init__(self, subject: Subject, feeds: Sequence[Feed], load: BulkLoad | CopyLoad) -> None:
-        self._load, self._staging = load, subject.staging
-        self._listings = {feed.name: _listing(subject, feed) for feed in feeds}
+        self._load, self._staging, self._serial = load, subject.staging, subject.run.serial
+        batches = subject.bytes / Limits().batch_bytes
+        self._listings = {feed.name: _listing(subject, feed, batches=batches) for feed in feeds}
         self._heights = dict.fromkeys(self._listings, 0)
         self.committed = False
 
@@ -151,7 +161,7 @@ class FirstLoad:
         for records in said:
             note_loaded(self._staging, records.feed, self._heights[records.feed.name])
         for listing in self._listings.values():
-            listing.prepare()  # while the last rows are being written
+            _write(listing, self._serial)  # while the last rows are being written
         self._load.finish()
         nothing = Placed(0)
         return tuple(
@@ -168,11 +178,14 @@ class FirstLoad:
             for records in said
         )
 
-    def applied(self, serial: int, *, changed: bool) -> None:  # noqa: ARG002 - as Comparison asks
+    def applying(self, serial: int, *, changed: bool) -> None:
+        """See Comparison."""
+
+    def applied(self) -> None:
         """See Comparison."""
         self.committed = True
         for listing in self._listings.values():
-            _save(listing, serial)
+            _keep(listing)
 
     def distrust(self) -> bool:
         """See Comparison."""
@@ -188,7 +201,8 @@ class NextDay:
 
     def on_rows(self, records: Records) -> None:
         """Compare a batch."""
-        self._compared[records.feed.name].add(records)
+        with self._distrusting():
+            self._compared[records.feed.name].add(records)
 
     def entering(self, feed: Feed) -> Entering | None:
         """See Comparison."""
@@ -196,21 +210,22 @@ class NextDay:
 
     def changes(self, said: Sequence[Records]) -> tuple[Changes, ...]:
         """See Comparison."""
-        try:
-            with self._subject.here.db.read() as tx:
-                changes = tuple(self._compared[records.feed.name].changes(tx, records) for records in said)
-        except ListingDiffers:
-            self.distrust()
-            raise
+        with self._distrusting(), self._subject.here.db.read() as tx:
+            changes = tuple(self._compared[records.feed.name].changes(tx, records) for records in said)
         for one in changes:
             one.save(self._subject.staging)
         return changes
 
-    def applied(self, serial: int, *, changed: bool) -> None:
+    def applying(self, serial: int, *, changed: bool) -> None:
         """See Comparison."""
         for one in self._compared.values():
             if changed or one.listing.new:
-                _save(one.listing, serial if changed or self._shows is None else self._shows)
+                _write(one.listing, serial if changed or self._shows is None else self._shows)
+
+    def applied(self) -> None:
+        """See Comparison."""
+        for one in self._compared.values():
+            _keep(one.listing)
 
     def distrust(self) -> bool:
         """See Comparison."""
@@ -218,6 +233,14 @@ class NextDay:
         for listing in kept:
             listing.discard()
         return bool(kept)
+
+    @contextlib.contextmanager
+    def _distrusting(self) -> Iterator[None]:
+        try:
+            yield
+        except ListingDiffers:
+            self.distrust()
+            raise
 
 
 class _ByHash:
@@ -227,7 +250,7 @@ class _ByHash:
         self._subject, self._feed = subject, feed
         self.listing = self._load(shows)
         self._standing = self.listing.standing
-        self._spools = {name: Spool(folder, f"{feed.name}.{name}") for name in _CHANGES}
+        self._spools = {name: Spool(folder, f"{feed.name}.{name}") for name in ("added", *_BESIDE_OLD)}
         self._unchanged = 0
         self._phone = next((one.name for one in feed.fields if one.kind is Kind.PHONE and one.required), None)
         self._phones: list[pl.Series] = []
@@ -250,8 +273,9 @@ class _ByHash:
         rows = records.rows
         found = self.listing.compare(rows, records.placed)
         self._unchanged += found.unchanged
-        for name in _CHANGES:
-            self._spools[name].add(getattr(found, name))
+        self._spools["added"].add(found.added)
+        for name, active in _BESIDE_OLD.items():
+            self._add_beside_old(name, getattr(found, name), active=active)
         if self._phone is not None and self._standing:
             given = rows[self._phone]
             self._phones.append(given.cast(pl.UInt64, strict=False).drop_nulls())
@@ -269,8 +293,8 @@ class _ByHash:
         return Changes(
             feed=self._feed,
             added=self._spools["added"],
-            changed=self._beside_old(tx, "changed", active=True),
-            reactivated=self._beside_old(tx, "reactivated", active=False),
+            changed=self._spools["changed"],
+            reactivated=self._spools["reactivated"],
             deactivated=spool,
             unchanged=self._unchanged,
             standing=self._standing,
@@ -281,19 +305,19 @@ class _ByHash:
     def _at(self, tx: sa.Connection, keys: pl.DataFrame) -> pl.DataFrame:
         return account_data.rows_at(tx, self._feed, self._subject.source_id, keys)
 
-    def _beside_old(self, tx: sa.Connection, name: str, *, active: bool) -> Spool:
-        """The rows beside what the database holds of them."""
+    def _add_beside_old(self, name: str, rows: pl.DataFrame, *, active: bool) -> None:
+        """Keep rows beside what the database holds of them: read while the file still is, in a transaction of its own.
+
+        What is applied in the end is applied only if the source still stands where it did.
+        """
         key, others = list(self._feed.key), [name for name in self._feed.field_names if name not in self._feed.key]
-        new = self._spools[name]
-        beside: Spool | None = None
-        for rows in new.iter_slices():
-            old = self._at(tx, rows).filter(pl.col("active") == active).drop("active")
-            joined = rows.join(old.rename({other: f"old_{other}" for other in others}), on=key)
-            if joined.height != rows.height:
+        for some in rows.iter_slices(_READ_AT_ONCE):
+            with self._subject.here.db.read() as tx:
+                old = self._at(tx, some).filter(pl.col("active") == active).drop("active")
+            joined = some.join(old.rename({other: f"old_{other}" for other in others}), on=key)
+            if joined.height != some.height:
                 raise ListingDiffers
-            beside = beside or Spool(self._folder, f"{self._feed.name}.{name}.old")
-            beside.add(joined)
-        return beside or new
+            self._spools[name].add(joined)
 
     def _busiest(self, tx: sa.Connection) -> tuple[int, int]:
         if self._phone is None or not self._phones:
@@ -307,7 +331,10 @@ class _ByHash:
         return int(counts[most]), account_data.active_with(tx, self._feed, self._subject.source_id, self._phone, phone)
 
 
-_CHANGES: Final = ("added", "changed", "reactivated")
+_BESIDE_OLD: Final = {"changed": True, "reactivated": False}
+"""Changes of rows that the database holds, and whether these are active there."""
+_READ_AT_ONCE: Final = 50_000
+"""Rows."""
 
 
 def _first_load(subject: Subject, feeds: Sequence[Feed]) -> Iterator[Comparison]:
@@ -334,17 +361,29 @@ def _listing_folder(subject: Subject, feed: Feed) -> Path:
     return subject.here.zone.folder("listings", subject.run.account) / f"{subject.source_id}.{feed.name}"
 
 
-def _listing(subject: Subject, feed: Feed) -> Listing:
-    """An empty one, whatever was kept before."""
-    listing = Listing(_listing_folder(subject, feed), feed, subject.run.serial)
+def _listing(subject: Subject, feed: Feed, *, batches: float = 1) -> Listing:
+    """An empty one, whatever was kept before; see Listing."""
+    listing = Listing(_listing_folder(subject, feed), feed, subject.run.serial, batches=batches)
     listing.discard()
     return listing
 
 
-def _save(listing: Listing, shows: int) -> None:
-    """Keep a listing for the next file; without it that one takes longer, so its failure is nobody's but the log's."""
+def _write(listing: Listing, shows: int) -> None:
+    """Write a listing for the next file; without it that one takes longer, so its failure is nobody's but the log's."""
+    with _not_needed(listing):
+        listing.write(shows)
+
+
+def _keep(listing: Listing) -> None:
+    """Keep it, if it was written."""
+    with _not_needed(listing):
+        listing.keep_written()
+
+
+@contextlib.contextmanager
+def _not_needed(listing: Listing) -> Iterator[None]:
     try:
-        listing.save(shows)
+        yield
     except OSError as error:
         log.warning("listing.not_kept", exc_info=error)
         listing.discard()

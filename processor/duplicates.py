@@ -36,9 +36,13 @@ class Seen:
 
     Two different keys that are taken for one (see KeyTable) cost the later row, which is rejected, not lost in
     silence. Rows of one key count as identical where 64 further bits agree.
+
+    Args:
+        batches: how many times as many rows as come at first may come in all: a guess, so that room is made at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, batches: float = 1) -> None:
+        self._batches = batches
         self._keys = KeyTable()
         self._row = np.zeros(0, dtype=np.uint64)
         self._lines = _Lines()
@@ -70,6 +74,8 @@ class Seen:
             self._row.resize(stop + (stop >> 5), refcheck=False)
         self._row[start:stop] = row
         self._lines.add(start, line)
+        if not start:
+            self._keys.expect(int(len(key) * self._batches))
         owners = self._keys.enter(key, check)
         ids = np.arange(start, stop, dtype=np.int64)
         repeated = owners != ids

@@ -4,6 +4,7 @@ Up to the commit in `bring_in` nothing has happened that counts; after it everyt
 """
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -109,6 +110,8 @@ def bring_in(here: Context, run: Run) -> None:
             raise  # another import is still at work: this one begins again, it has not failed
         full = is_disk_full(error)
         log.error("run.error", reason="disk_full" if full else "internal", exc_info=error)
+        with contextlib.suppress(OSError):
+            _hash(here, run, report)  # the receipt names the file by it
         staging.drop_staging(here.zone, run)
         if full:
             here.zone.release_reserve()
@@ -168,8 +171,44 @@ STEPS: tuple[tuple[Step, tuple[State, ...]], ...] = (
 def _judge(
     here: Context, run: Run, report: Report, progress: Progress, held: contextlib.ExitStack
 ) -> tuple[Verdict, Application | None]:
-    """Take the claimed file as far as it goes; nothing is applied yet. What is in use until the commit is `held`."""
-    report.sha256, report.bytes = staging.sha256_of(here.zone.claimed_path(run.landing))
+    """Take the claimed file as far as it goes; nothing is applied yet. What is in use until the commit is `held`.
+
+    A large file is hashed while it is read, unless it may be the one that its source stands at.
+    """
+    report.bytes = here.zone.claimed_path(run.landing).lstat().st_size
+    large = report.bytes >= here.settings.processor.large_mebibytes << 20
+    if not large:
+        _hash(here, run, report)
+    found = _judge_claimed(here, run, report, progress, held, large=large)
+    _hash(here, run, report)
+    return found
+
+
+def _hash(here: Context, run: Run, report: Report) -> None:
+    """The claimed file's SHA-256, unless it is known."""
+    if not report.sha256:
+        report.sha256, report.bytes = staging.sha256_of(here.zone.claimed_path(run.landing))
+
+
+@contextlib.contextmanager
+def _hashed_beside(here: Context, run: Run, report: Report, *, large: bool) -> Iterator[Callable[[], None]]:
+    """A large claimed file is packed beside, and hashed on that way; gives a function that waits for its SHA-256."""
+
+    def hashed() -> None:
+        if not report.sha256:
+            report.sha256 = packed() or ""
+        _hash(here, run, report)
+
+    if not large:
+        yield hashed
+        return
+    with here.archive.packing_ahead(run.landing, sha256=report.sha256 or None) as packed:
+        yield hashed
+
+
+def _judge_claimed(
+    here: Context, run: Run, report: Report, progress: Progress, held: contextlib.ExitStack, *, large: bool
+) -> tuple[Verdict, Application | None]:
     with here.db.read() as tx:
         notes = landing_record.find(tx, run.landing_id)
         account = Accounts.by_name(tx, run.account)
@@ -202,23 +241,28 @@ def _judge(
         before = seen.standing
         last = runs.find(tx, before.run) if before.run else None
     reading = reading_of(account, source, run.landing.landed_at)
-    after = Standing(run.id, report.sha256, standings.form(feed, source, reading))
+    form = standings.form(feed, source, reading)
     late = before.landing_id is not None and before.landing_id > run.landing_id
     if late and mode is not Mode.EVENTS:
         return Verdict(Outcome.SUPERSEDED), None
-    same_file = last is not None and (before.sha256, before.form) == (after.sha256, after.form)
+    same_file = False
+    if last is not None and last.bytes in {None, report.bytes}:
+        _hash(here, run, report)
+        same_file = (before.sha256, before.form) == (report.sha256, form)
     ends_older = mode is Mode.FULL
     if same_file and last is not None and receipt.repeat(last, report):
+        after = Standing(run.id, report.sha256, form)
         return Verdict(Outcome.UNCHANGED), Application(source_id, seen, (), after, ends_older=ends_older)
 
     known = _Known(feed, source, source_id, account, reading, last, same_file=same_file, late=late)
-    judged, found = _compare(here, run, report, known, progress, held)
+    hashed = held.enter_context(_hashed_beside(here, run, report, large=large))
+    judged, found = _compare(here, run, report, known, progress, held, large=large)
+    hashed()
     if found is None or not judged.applies:
         return judged, None
     changes, compared_by = found
-    return judged, Application(
-        source_id, seen, changes, before if late else after, ends_older=ends_older, comparison=compared_by
-    )
+    standing = before if late else Standing(run.id, report.sha256, form)
+    return judged, Application(source_id, seen, changes, standing, ends_older=ends_older, comparison=compared_by)
 
 
 @dataclass(frozen=True)
@@ -243,7 +287,14 @@ class _Known:
 
 
 def _compare(
-    here: Context, run: Run, report: Report, known: _Known, progress: Progress, held: contextlib.ExitStack
+    here: Context,
+    run: Run,
+    report: Report,
+    known: _Known,
+    progress: Progress,
+    held: contextlib.ExitStack,
+    *,
+    large: bool,
 ) -> tuple[Verdict, tuple[Sequence[Changes], Comparison] | None]:
     """Read and validate a file, and compare it with what its source stands at: the verdict, and what it would change.
 
@@ -251,10 +302,7 @@ def _compare(
     """
     feed, mode = known.feed, Mode(known.source.mode)
     folder = staging.fresh_staging(here.zone, run)
-    large = report.bytes >= here.settings.processor.large_mebibytes << 20
-    if large:
-        held.enter_context(here.archive.packing_ahead(run.landing, sha256=report.sha256))
-    subject = Subject(here, run, known.source_id, mode, folder)
+    subject = Subject(here, run, known.source_id, mode, folder, report.bytes)
     compared_by = held.enter_context(comparison(subject, feed.records_of, large=large))
     try:
         found = known.reading.examine(
@@ -345,7 +393,8 @@ def _commit(
         report.nothing_applied()
     by = application.comparison if application is not None else None
     large = by is not None and by.on_rows is not None
-    with _trusting(application), here.db.write(checkpoint=not large) as tx:
+    beside = _beside(by, run.serial, changed=application.changes_rows) if application and by and large else None
+    with _trusting(application), beside or contextlib.nullcontext(), here.db.write(checkpoint=not large) as tx:
         if application is not None:
             _apply(tx, run, application)
             feeds = {one.feed.name for one in application.changes}
@@ -362,18 +411,26 @@ def _commit(
             report=report.as_dict(),
             **(progress.values if progress is not None else {}),
         )
-    if application is not None and by is not None:
-        with _moving_on(here) if large else contextlib.nullcontext():
-            by.applied(run.serial, changed=application.changes_rows)
+    if by is not None:
+        by.applied()
+    if large:
+        threading.Thread(target=_move_on, args=(here,), name="moving-on").start()
 
 
 @contextlib.contextmanager
-def _moving_on(here: Context) -> Iterator[None]:
-    """While something else is done, the database moves what was committed to where it belongs."""
-    with ThreadPoolExecutor(1, thread_name_prefix="moving-on") as thread:
-        moved = thread.submit(here.db.move_on)
+def _beside(by: Comparison, serial: int, *, changed: bool) -> Iterator[None]:
+    """While the changes are being applied, what is kept of the source is written."""
+    with ThreadPoolExecutor(1, thread_name_prefix="beside") as thread:
+        written = thread.submit(by.applying, serial, changed=changed)
         yield
-    if (error := moved.exception()) is not None:
+        written.result()
+
+
+def _move_on(here: Context) -> None:
+    """While the run goes on, the database moves what was committed to where it belongs."""
+    try:
+        here.db.move_on()
+    except Exception as error:
         log.warning("database.behind", exc_info=error)  # a later commit does it
 
 

@@ -52,6 +52,12 @@ class KeyTable:
         """What the table is made of, to be kept: the keys, their checks, the slots."""
         return self._key[: self._count], self._check[: self._count], self._table
 
+    def expect(self, keys: int) -> None:
+        """So many may be entered: as long as there is none, the table is made as large, if that is not very large."""
+        size = min(int(self._ROOM * keys / self._full) + 1, self._LARGE - 1)
+        if not self._count and size > len(self._table):
+            self._table = self._empty_table(size)
+
     def enter(self, key: Hashes, check: Hashes) -> Numbers:
         """Enter keys; gives for each the number of the first that is the same: its own if it is new."""
         start, stop = self._count, self._count + len(key)

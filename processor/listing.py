@@ -31,6 +31,7 @@ from processor.rows import apart
 _SEGMENT: Final = 250_000
 """Keys that are held until they go into a file of their own."""
 _SMALL: Final = 50_000
+_WRITTEN: Final = ".listing.part"
 _SMALL_FILES: Final = 16
 """Files of few keys, one for each day, until they become one."""
 
@@ -59,15 +60,16 @@ class Compared:
 class Listing:
     """A source's records of one feed, as hashes: 18 bytes a record, and 5 to 7 for the table.
 
-    A file is compared batch by batch; its keys must differ. Nothing on disk changes before `save`.
+    A file is compared batch by batch; its keys must differ. What is kept on disk stays as it is until `keep_written`.
 
     Args:
         folder: where its files are.
         feed: whose records.
         run: the serial of the run that works on it, for the names of new files.
+        batches: how many batches of rows may be entered, see `Seen`.
     """
 
-    def __init__(self, folder: Path, feed: Feed, run: int) -> None:
+    def __init__(self, folder: Path, feed: Feed, run: int, *, batches: float = 1) -> None:
         self._folder, self._feed, self._run = folder, feed, run
         self._hasher = Hasher(feed.field_names, feed.key)
         self._keys = KeyTable()
@@ -77,10 +79,11 @@ class Listing:
         self._segments: list[tuple[str, int]] = []
         self._held: list[pl.DataFrame] = []
         self._fresh: list[tuple[Hashes, npt.NDArray[np.uint8], Hashes]] = []
-        self._seen, self._entered = Seen(), 0
+        self._seen, self._entered = Seen(batches), 0
         self._other: list[tuple[Numbers, Hashes]] = []
         self._ended: Numbers = np.zeros(0, np.int64)
         self._made = 0
+        self._written = False
         self.new = True
 
     @classmethod
@@ -176,14 +179,11 @@ class Listing:
                 yield pl.read_ipc(self._folder / name)[self._ended[first:stop] - start]
             start += rows
 
-    def prepare(self) -> None:
-        """Do already what a first file's `save` would have to do: nothing is compared after this."""
-        self._active = np.ones(self._added, np.bool_)
-        self._write_held()
-        self._enter_fresh()
+    def write(self, shows: int) -> None:
+        """Write it with what has been compared, as the state after run `shows`, beside what is kept.
 
-    def save(self, shows: int) -> None:
-        """Keep it with what has been compared, as the state after run `shows`. Raises OSError on a full disk."""
+        Nothing is compared after this. Raises OSError on a full disk.
+        """
         for at, row in self._other:
             self._row[at] = row
             self._active[at] = True
@@ -199,12 +199,17 @@ class Listing:
             "checksum": _checksum(arrays),
             "segments": self._segments,
         }
-        part = self._folder / ".listing.part"
-        with create_file(part) as file:
+        with create_file(self._folder / _WRITTEN) as file:
             file.write(json.dumps(header).encode() + b"\n")
             for array in arrays:
                 array.tofile(file)
-        part.rename(self._folder / "listing")
+        self._written = True
+
+    def keep_written(self) -> None:
+        """Keep what was written in place of what is kept, once that is the state; nothing if none was."""
+        if not self._written:
+            return
+        (self._folder / _WRITTEN).rename(self._folder / "listing")
         named = {"listing", *(name for name, _ in self._segments)}
         for path in self._folder.iterdir():
             if path.name not in named:
@@ -212,6 +217,7 @@ class Listing:
 
     def discard(self) -> None:
         """Remove its files, those of a listing kept before, too."""
+        self._written = False
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self._folder)
 

@@ -42,7 +42,8 @@ MOMENTS_OF_LARGE = {
     "finish_load": ("processor.bulk_load", "BulkLoad.finish"),
     "compare": ("processor.listing", "Listing.compare"),
     "keys": ("processor.listing", "Listing._write_keys"),
-    "keep_listing": ("processor.listing", "Listing.save"),
+    "write_listing": ("processor.listing", "Listing.write"),
+    "keep_listing": ("processor.listing", "Listing.keep_written"),
     "discard": ("processor.account_data", "discard_load"),
 }
 MOMENTS_OF_INTEREST = (

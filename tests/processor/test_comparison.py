@@ -1,5 +1,6 @@
 """Large files are compared while they are read, by hashes: to the same end as small ones, whatever happens to them."""
 
+import hashlib
 import itertools
 import os
 import shutil
@@ -354,6 +355,34 @@ def test_a_load_waits_for_another_writer_and_then_says_that_it_was_kept_waiting(
     ):
         load.add(*batch(zone, 10))
         load.finish()
+
+
+def test_a_file_as_long_as_the_one_before_is_told_from_it_by_its_hash(zone: Zone) -> None:
+    zone.expect("enrollments", "full")
+    first = file_of(60)
+    second = first.replace(b"\r\n7,001,M1,Orr", b"\r\n7,001,M1,Lee")
+    assert len(second) == len(first)
+    assert second != first
+    for content, outcome in ((first, "imported"), (second, "imported"), (second, "unchanged"), (first, "imported")):
+        run_id = zone.land("enrollments.csv", content)
+        assert zone.take(run_id)["outcome"] == outcome
+        with zone.here.db.read() as tx:
+            assert runs.get(tx, run_id).sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_a_large_file_that_could_not_be_compared_is_named_by_its_hash_all_the_same(
+    zone: Zone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zone.expect("enrollments", "full")
+
+    def fails(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(Listing, "compare", fails)
+    run_id = zone.land("enrollments.csv", file_of(60))
+    assert zone.take(run_id)["outcome"] == "failed"
+    with zone.here.db.read() as tx:
+        assert runs.get(tx, run_id).sha256 == hashlib.sha256(file_of(60)).hexdigest()
 
 
 def begin(zone: Zone, run_id: str) -> int:

@@ -69,8 +69,8 @@ def test_a_run_whose_process_dies_ends_as_if_nothing_had_happened(
 @pytest.mark.parametrize(
     ("day", "moment"),
     [
-        *((0, f"after {name}") for name in ("load", "finish_load", "keep_listing")),
-        *((1, f"after {name}") for name in ("compare",)),
+        *((0, f"after {name}") for name in ("load", "finish_load", "write_listing", "keep_listing")),
+        *((1, f"after {name}") for name in ("compare", "write_listing", "keep_listing")),
         (0, "before commit:applied"),
         (1, "before commit:applied"),
     ],

@@ -180,10 +180,10 @@ def listed(rng: np.random.Generator, most: int) -> Beside:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(0, 2**32), st.integers(1, 400), st.booleans())
-def test_keys_seen_are_found_again_like_in_a_dictionary(seed: int, most: int, beside: bool) -> None:
+@given(st.integers(0, 2**32), st.integers(1, 400), st.booleans(), st.sampled_from([0.1, 1, 3, 50]))
+def test_keys_seen_are_found_again_like_in_a_dictionary(seed: int, most: int, beside: bool, batches: float) -> None:
     rng = np.random.default_rng(seed)
-    seen = listed(rng, most) if beside else Seen()
+    seen = listed(rng, most) if beside else Seen(batches)
     known: dict[int, tuple[int, int]] = {}
     line = 0
     for _ in range(6):

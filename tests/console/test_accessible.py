@@ -39,21 +39,20 @@ def test_no_page_shuts_anybody_out(
 ) -> None:
     make_account()
     page = open_page(role, account=account if role is Role.DISTRICT else None, color_scheme=scheme)
-    found, seen = [], 0
+    found, wide, seen = [], page.viewport_size, 0
     for path in pages_of(account):
         answer = page.goto(path)
         if "html" not in answer.headers.get("content-type", "") or answer.status == 404:
             continue
         seen += 1
         found += violations(page, axe)
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), path
+        for size in (wide, {"width": 360, "height": 740}):
+            page.set_viewport_size(size)
+            fits = "document.documentElement.scrollWidth <= window.innerWidth"
+            assert page.evaluate(fits), f"{path} at {size['width']} pixels"
+        page.set_viewport_size(wide)
     assert found == [], "\n".join(found)
     assert seen
-    page.set_viewport_size({"width": 360, "height": 740})
-    for path in pages_of(account):
-        answer = page.goto(path)
-        if "html" in answer.headers.get("content-type", ""):
-            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{path} at 360 pixels"
 
 
 def test_forms_that_refuse_say_so_to_everybody(open_page: Any, axe: str) -> None:

@@ -4,8 +4,10 @@ An account is looked at when something of it becomes due, while something of it 
 is expected (each such change leaves an audit record), and once an hour. So thousands of accounts cost next to nothing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -17,13 +19,15 @@ from landingzone.notices.notice import Kind, Notice
 from landingzone.notices.target import targets
 from landingzone.tables import audit, audit_head
 from processor import run_notices
-from processor.arrivals import Arrival, Missing, Outlook, Timing, outlook
+from processor.arrivals import Arrival, Lessons, Missing, Outlook, Timing, assess, districts
 from processor.context import Context
 from processor.moved import EXPECTS
 
 _AGAIN = timedelta(hours=1)
 _MANY, _AGAIN_OF_MANY = 200, timedelta(minutes=5)
 """Where so many are late it is most likely us; some milliseconds each, every minute, would not help."""
+_AT_ONCE = 100
+"""Accounts that are asked for together."""
 _EVER = datetime.min.replace(tzinfo=UTC)
 _AT_NIGHT = timedelta(hours=36)
 """What was due longer ago when it is first seen (a service that was down, or is new) is shown, and not told."""
@@ -60,35 +64,40 @@ class ArrivalWatch:
         with self._here.db.read() as tx:
             late = notice.open_late(tx)
         again = timedelta(seconds=self._here.settings.arrivals.watch_seconds) if late < _MANY else _AGAIN_OF_MANY
-        for account in Accounts(self._here.db).all():
-            if not account.enabled:
-                continue
-            if self._look_at.get(account.name, _EVER) <= now():
-                work.go_on()
-                made += self._account(work, account, again=again)
+        wanted = [
+            account
+            for account in Accounts(self._here.db).all()
+            if account.enabled and self._look_at.get(account.name, _EVER) <= now()
+        ]
+        for begin in range(0, len(wanted), _AT_ONCE):
+            work.go_on()
+            made += self._some(work, wanted[begin : begin + _AT_ONCE], again=again)
         return made
 
-    def _account(self, work: Work, account: Account, *, again: timedelta) -> int:
-        """Look at one account; `again`: after what time anew while something of it is over its time."""
+    def _some(self, work: Work, some: Sequence[Account], *, again: timedelta) -> int:
+        """Look at some accounts; `again`: after what time anew while something of one is over its time."""
         settings, at = self._here.settings.arrivals, now()
+        assessed = partial(assess, by_default=settings.due, warn_minutes=settings.broadcast_minutes)
+        open_late: dict[str, list[Notice]] = defaultdict(list)
         with self._here.db.read() as tx:
-            seen = outlook(
-                tx, account, self._here.sources, at, by_default=settings.due, warn_minutes=settings.broadcast_minutes
-            )
-            open_late = notice.open_of(tx, Kind.LATE, account.name)
+            found = districts(tx, some, self._here.sources, at)
+            looked = [(one.account, assessed(one, Lessons(), at)) for one in found]
+            for late in notice.open_of(tx, Kind.LATE, [account.name for account in some]):
+                open_late[late.account].append(late)
         lead = timedelta(minutes=settings.broadcast_minutes)
-        new = [*_late(account, seen, at), *_broadcasts(account, seen, at, lead)]
-        came, over = _over(account, seen, open_late)
-        made = self._make(work, [*new, *came])
-        if over:
+        news: list[Notice] = []
+        settled: list[Notice] = []
+        for account, seen in looked:
+            came, over = _over(account, seen, open_late[account.name])
+            news += [*_late(account, seen, at), *_broadcasts(account, seen, at, lead), *came]
+            settled += over
+        made = self._make(work, news)
+        if settled:
             with work.commit() as tx:
-                for one in over:
+                for one in settled:
                     notice.settle(tx, one.id)
-        not_in = (one for one in seen.arrivals if one.timing in {Timing.LATE, Timing.DUE, Timing.HELD})
-        is_late = any(one.due_at is not None and one.due_at <= at for one in not_in)
-        latest = at + (again if is_late else _AGAIN)
-        changes_at = min(seen.changes_at or latest, latest)
-        self._look_at[account.name] = changes_at
+        for account, seen in looked:
+            self._look_at[account.name] = _changes_at(seen, at, again)
         return made
 
     def _make(self, work: Work, found: Iterable[Notice]) -> int:
@@ -113,6 +122,14 @@ class ArrivalWatch:
                     self._look_at.pop(account, None)
                 else:
                     self._look_at.clear()
+
+
+def _changes_at(seen: Outlook, at: datetime, again: timedelta) -> datetime:
+    """When an account is to be looked at anew."""
+    not_in = (one for one in seen.arrivals if one.timing in {Timing.LATE, Timing.DUE, Timing.HELD})
+    is_late = any(one.due_at is not None and one.due_at <= at for one in not_in)
+    latest = at + (again if is_late else _AGAIN)
+    return min(seen.changes_at or latest, latest)
 
 
 def _late(account: Account, seen: Outlook, at: datetime) -> Iterable[Notice]:

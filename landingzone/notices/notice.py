@@ -4,7 +4,7 @@ What is written here holds no personal data: districts, sources, times, ids, cod
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -111,11 +111,11 @@ def settle(tx: sa.Connection, number: int) -> None:
     tx.execute(notices.update().where(notices.c.id == number).values(settled_at=iso(now())))
 
 
-def open_of(tx: sa.Connection, kind: Kind, account: str | None = None) -> list[Notice]:
-    """The notices of a kind that still hold, oldest first."""
+def open_of(tx: sa.Connection, kind: Kind, among: Collection[str] | None = None) -> list[Notice]:
+    """The notices of a kind that still hold, of all accounts or of some, oldest first."""
     query = _QUERY.where(notices.c.kind == kind.value, notices.c.settled_at.is_(None))
-    if account is not None:
-        query = query.where(accounts.c.name == account)
+    if among is not None:
+        query = query.where(accounts.c.name.in_(among))
     return [_notice(row) for row in tx.execute(query)]
 
 

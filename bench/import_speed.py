@@ -73,8 +73,7 @@ def ours(root: str, file: str) -> None:
     with here.db.write() as tx:
         landing_record.note(tx, landing)
         run_id = runs.add(tx, landing)
-    for step in durable_steps(context):
-        step(run_id)
+    durable_steps(context)(run_id)
     elapsed = time.perf_counter() - started
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:

@@ -34,7 +34,8 @@ _APPLICATION_VERSION = "1"
 
 log = structlog.get_logger()
 
-Step = Callable[[str], None]
+OfRun = Callable[[str], None]
+"""What gets a run's id."""
 
 
 class Lost(BaseException):
@@ -55,8 +56,8 @@ class Durable:
         owner: what its connections to a server are called.
         workers: runs that go side by side; beside them half as many of large files.
         poll_seconds: interval at which is looked what other processors have put into the queue.
-        steps: what a run goes through; each gets the run's id, passes over what is done, and can be repeated without
-            a second effect. Raises Lost if another process has the run now.
+        steps: take a run, by its id, through what is left to be done; they can be repeated without a second effect.
+            Raise Lost if another process has the run now.
         on_disk_full: called when DBOS could not write for want of room; returns when it is worth trying again.
     """
 
@@ -68,12 +69,12 @@ class Durable:
         owner: str,
         workers: int,
         poll_seconds: float,
-        steps: tuple[Step, ...],
+        steps: OfRun,
         on_disk_full: Callable[[], None],
     ) -> None:
         self._workers = workers
         self._poll_seconds = poll_seconds
-        self._ended: Step
+        self._ended: OfRun
         self._last_enqueued = 0
         self._lock = threading.Lock()
         self._under_way: set[str] = set()
@@ -110,15 +111,14 @@ class Durable:
                     raise Lost
                 self._under_way.add(run_id)
             try:
-                for step in steps:
-                    step(run_id)
+                steps(run_id)
             finally:
                 self._under_way.discard(run_id)
                 self._ended(run_id)
 
         self._run = run
 
-    def start(self, *, ended: Step) -> None:
+    def start(self, *, ended: OfRun) -> None:
         """Begin: what a process of this node left is taken up, the queue is worked on.
 
         `ended` is called with a run's id when its workflow ends here, however it does.

@@ -18,15 +18,15 @@ log = structlog.get_logger()
 _LONGEST_WAIT = 30.0
 
 
-def durable_steps(here: Context) -> tuple[Callable[[str], None], ...]:
-    """The import's steps, one after another, as functions of a run's id."""
+def durable_steps(here: Context) -> Callable[[str], None]:
+    """The import's steps, one after another, as a function of a run's id."""
 
     def go_on(run_id: str) -> None:
         run: Run | None = None
         for step, states in STEPS:
             run = _durable(here, step, states, run_id, run)
 
-    return (go_on,)
+    return go_on
 
 
 def wait_for_room(here: Context) -> None:

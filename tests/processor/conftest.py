@@ -225,8 +225,7 @@ class Desk:
             if not runs.exists(tx, landing.id):
                 runs.add(tx, landing)
             run_id = runs.get(tx, landing.id).id
-        for step in durable_steps(self.context):
-            step(run_id)
+        durable_steps(self.context)(run_id)
         return self.night.receipt(landing)
 
 

@@ -90,8 +90,7 @@ class Zone:
         with self.here.db.write() as tx:
             landing_record.note(tx, landing)
             run_id = runs.add(tx, landing)
-        for step in durable_steps(self.context):
-            step(run_id)
+        durable_steps(self.context)(run_id)
         with self.here.db.read() as tx:
             outcome = runs.get(tx, run_id).outcome
         assert outcome is not None

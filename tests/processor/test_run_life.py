@@ -509,8 +509,7 @@ class Life(RuleBasedStateMachine):
 
     def take(self, file: File, attempt: Attempt, *, context: Context | None = None) -> None:
         """Through every step."""
-        for step in durable_steps(context or self.context):
-            step(self.id_of(file, attempt))
+        durable_steps(context or self.context)(self.id_of(file, attempt))
         self.settle(file, attempt)
 
     def settle(self, file: File, attempt: Attempt) -> None:

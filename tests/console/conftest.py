@@ -210,6 +210,18 @@ def put(service: Any, account: str) -> Callable[[Path, str, bytes], None]:
     return put
 
 
+@pytest.fixture(scope="session")
+def roster() -> Callable[[int], str]:
+    """Makes a students file of so many rows: ids from 1000 on."""
+    header = "Student ID,First Name,Last Name,Phone Number,School ID#,Alternate Phone"
+
+    def make(count: int) -> str:
+        rows = (f"{n},First{n},Last{n},{2065550000 + n},014,{4255550000 + n}" for n in range(1000, 1000 + count))
+        return "\r\n".join([header, *rows, ""])
+
+    return make
+
+
 # A browser with a window that nobody sees
 
 

@@ -11,16 +11,9 @@ from processor import account_data
 SERVICE = "_shared_console"
 pytestmark = pytest.mark.timeout(400)
 
-HEADER = "Student ID,First Name,Last Name,Phone Number,School ID#,Alternate Phone"
-
-
-def students(count: int) -> bytes:
-    rows = [f"{n},First{n},Last{n},{2065550000 + n},014,{4255550000 + n}" for n in range(1000, 1000 + count)]
-    return ("\r\n".join([HEADER, *rows]) + "\r\n").encode()
-
 
 def test_the_night_fills_the_grid_and_a_mass_deletion_is_held_explained_and_approved(
-    open_page: Any, make_account: Any, account: str, put: Any, here: Installation
+    open_page: Any, make_account: Any, account: str, put: Any, here: Installation, roster: Any
 ) -> None:
     key = make_account()
     page = open_page()
@@ -29,10 +22,10 @@ def test_the_night_fills_the_grid_and_a_mass_deletion_is_held_explained_and_appr
     cell = page.locator('td[data-feed="students"]')
     page.evaluate("window.loadedOnce = true")
 
-    put(key, "students.csv", students(40))
+    put(key, "students.csv", roster(40).encode())
     cell.get_by_text("in", exact=False).wait_for(timeout=60_000)
 
-    put(key, "students.csv", students(15))
+    put(key, "students.csv", roster(15).encode())
     cell.get_by_text("held").wait_for(timeout=60_000)
     assert page.evaluate("window.loadedOnce"), "the page was loaded again, and did not fill by itself"
 

@@ -99,6 +99,7 @@ def test_all_forms_are_sent_without_a_mouse(
     workbook: Any,
     desk: Desk,
     send: Any,
+    roster: Any,
     tmp_path: Path,
 ) -> None:
     make_account()
@@ -106,7 +107,7 @@ def test_all_forms_are_sent_without_a_mouse(
     people(operator)
     looking_for(operator, account)
     keys(operator, account, make_key)
-    decisions(operator, account, send)
+    decisions(operator, account, send, roster)
     operator.press("Sign out")
 
     district = Keyboard(open_page(make_person(Role.DISTRICT, account=account)))
@@ -176,12 +177,6 @@ def keys(operator: Keyboard, account: str, make_key: Any) -> None:
     page.get_by_text("laptop lost").wait_for()
 
 
-def students(count: int) -> str:
-    header = "Student ID,First Name,Last Name,Phone Number,School ID#,Alternate Phone"
-    rows = (f"{n},First{n},Last{n},{2065550000 + n},014,{4255550000 + n}" for n in range(1000, 1000 + count))
-    return "\r\n".join([header, *rows, ""])
-
-
 def open_run(operator: Keyboard, run: str, button: str) -> None:
     """The page of a run, once it offers something."""
     until = time.monotonic() + 60
@@ -192,16 +187,16 @@ def open_run(operator: Keyboard, run: str, button: str) -> None:
         operator.page.reload()
 
 
-def decisions(operator: Keyboard, account: str, send: Any) -> None:
+def decisions(operator: Keyboard, account: str, send: Any, roster: Any) -> None:
     """What is held is approved and undone; the next one is rejected, and tried again."""
-    send(account, "students.csv", students(40))
-    held = send(account, "students.csv", students(15)).landing_id
+    send(account, "students.csv", roster(40))
+    held = send(account, "students.csv", roster(15)).landing_id
     open_run(operator, f"{held}:1", "Approve")
     operator.write("Why (for the audit trail)", "the year has ended")
     operator.press("Approve")
     open_run(operator, f"{held}:2", "Undo")
     operator.press("Undo", key="Space")
-    other = send(account, "students.csv", students(12)).landing_id
+    other = send(account, "students.csv", roster(12)).landing_id
     open_run(operator, f"{other}:1", "Reject")
     operator.write("Reason", "half of it is missing")
     operator.press("Reject")

@@ -66,16 +66,12 @@ def note_newest(
     In the caller's write transaction, for which others that note landings of the account wait.
     Raises KeyError if there is no account of that name.
     """
-    if tx.dialect.name != "sqlite":  # which lets one write at a time
-        tx.execute(sa.select(accounts.c.id).where(accounts.c.name == landing.account).with_for_update())
+    _hold(tx, landing.account)
     row = {"resumed": resumed, "key_fingerprint": key_fingerprint, "peer": peer, "bytes": size, "mtime": mtime}
     of = {"of_id": landing.id, "of_account": landing.account, "of_name": landing.name}
     if tx.execute(_NOTE_NEWEST, {**of, **row}).first():  # a count of rows is not given by every database
         return ""
-    account = sa.select(accounts.c.id).where(accounts.c.name == landing.account).scalar_subquery()
-    newest: str | None = tx.execute(
-        sa.select(sa.func.max(landings.c.id)).where(landings.c.account_id == account)
-    ).scalar()
+    newest = _newest_id(tx, landing.account)
     if newest is None:
         raise KeyError(landing.account)
     return newest
@@ -83,11 +79,23 @@ def note_newest(
 
 def is_newest(tx: sa.Connection, landing: Landing) -> bool:
     """Whether no other landing of its account was noted after it; in the caller's write transaction, as before."""
-    if tx.dialect.name != "sqlite":
-        tx.execute(sa.select(accounts.c.id).where(accounts.c.name == landing.account).with_for_update())
-    account = sa.select(accounts.c.id).where(accounts.c.name == landing.account).scalar_subquery()
-    newest = sa.select(sa.func.max(landings.c.id)).where(landings.c.account_id == account)
-    return bool(tx.execute(newest).scalar() == landing.id)
+    _hold(tx, landing.account)
+    return _newest_id(tx, landing.account) == landing.id
+
+
+def _hold(tx: sa.Connection, account: str) -> None:
+    """Let nobody else note landings of an account until the caller's write transaction ends."""
+    if tx.dialect.name != "sqlite":  # which lets one write at a time
+        tx.execute(sa.select(accounts.c.id).where(accounts.c.name == account).with_for_update())
+
+
+def _newest_id(tx: sa.Connection, account: str) -> str | None:
+    """The highest id of an account's landings."""
+    of_account = sa.select(accounts.c.id).where(accounts.c.name == account).scalar_subquery()
+    newest: str | None = tx.execute(
+        sa.select(sa.func.max(landings.c.id)).where(landings.c.account_id == of_account)
+    ).scalar()
+    return newest
 
 
 class MakeLanding(Protocol):
